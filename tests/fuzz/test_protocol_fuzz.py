@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from otaseal.chips.boot_image import FlashMode
 from otaseal.errors import InputError
 from otaseal.image import gzip_payload, signed_image
-from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, known_images
+from otaseal.protocol.decisions import LOOP_LIMIT, State, decide
 from otaseal.protocol.request import device_id, parse_request, route
+from otaseal.protocol.running import known_images
 from otaseal.release.records import Origin, Release
 from support.by_bytes import describe
 from support.images import Signer, build_image

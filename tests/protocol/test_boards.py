@@ -10,8 +10,9 @@ from otaseal.chips.families import FAMILY_OF
 from otaseal.image.firmware import Firmware
 from otaseal.image.manifest import Claim
 from otaseal.protocol.answers import Decision
-from otaseal.protocol.decisions import State, decide, known_images
+from otaseal.protocol.decisions import State, decide
 from otaseal.protocol.request import UpdateRequest, parse_request
+from otaseal.protocol.running import known_images
 from otaseal.release.records import Origin, Release, combine, describe
 from support.board_images import BOARDS, board_key, build, signed
 from support.rsa_keys import make_rsa

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from otaseal.chips import esp8266
 from otaseal.chips.boot_image import FlashMode
 from otaseal.image import gzip_payload, signed_image
-from otaseal.protocol import decisions
 from otaseal.protocol.answers import ANSWERED, REASONS, Decision
-from otaseal.protocol.decisions import _TABLE, State, decide, known_images
+from otaseal.protocol.decisions import _TABLE, State, decide
 from otaseal.protocol.request import UpdateRequest
+from otaseal.protocol.running import Running, known_images
 from otaseal.release.records import Origin, Release
 from otaseal.simulator.verdict import StockDevice, judge, judge_on
 from support.by_bytes import describe
@@ -340,7 +340,7 @@ def test_known_images_tell_release_and_flash_mode() -> None:
     assert len(known) == 8
     for wanted in (OLD, NEW):
         for mode in FlashMode:
-            assert known[wanted.sketch_md5[mode]] == decisions.Running(wanted, mode)
+            assert known[wanted.sketch_md5[mode]] == Running(wanted, mode)
 
 
 def test_a_device_that_asks_for_the_version_is_told_what_it_has() -> None:

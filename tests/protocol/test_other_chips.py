@@ -8,8 +8,9 @@ import pytest
 
 from otaseal.chips.pico import BLOCK, staging_size
 from otaseal.protocol.answers import Decision
-from otaseal.protocol.decisions import LOOP_LIMIT, State, decide, known_images
+from otaseal.protocol.decisions import LOOP_LIMIT, State, decide
 from otaseal.protocol.request import UpdateRequest
+from otaseal.protocol.running import known_images
 from otaseal.release.records import Origin, Release
 from support import images, other_images
 from support.by_bytes import describe

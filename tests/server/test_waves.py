@@ -18,7 +18,8 @@ from otaseal.release.channels import Channel, Pointer
 from otaseal.release.plan_fields import parse_window
 from otaseal.release.rollout import Counts
 from otaseal.release.waves import Plan, Turn, Wave, turn, wait, wave_of
-from otaseal.server.catalog import Catalog, Choice
+from otaseal.server.catalog import Catalog
+from otaseal.server.choices import Choice
 from otaseal.server.operator_api.channel_changes import Target
 from otaseal.server.operator_api.rollout_options import RolloutOptions, UptimeClock
 from otaseal.server.operator_api.rollouts import begin_next

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from otaseal.errors import InputError, SystemFaultError
-from otaseal.protocol import decisions
+from otaseal.protocol.running import known_images
 from otaseal.release.channels import Pointer
 from otaseal.release.records import Release
 from otaseal.server.catalog import Catalog
@@ -205,4 +205,4 @@ def test_of_two_releases_with_one_image_the_first_made_is_known_in_any_order(tmp
         store.publish(replace(make_release(version, image), created=f"2026-01-01T00:00:0{second}Z"), [image])
         catalog.known("blink")
     assert {one.release.version for one in catalog.known("blink").values()} == {"1"}
-    assert catalog.known("blink") == decisions.known_images(catalog.releases("blink"))
+    assert catalog.known("blink") == known_images(catalog.releases("blink"))

@@ -16,6 +16,7 @@ from ..image.firmware import Firmware
 from ..protocol import decisions
 from ..protocol.answers import Decision
 from ..protocol.request import UpdateRequest, parse_request
+from ..protocol.running import known_images
 from ..release import records
 from ..release.records import Origin, Release
 from ..server.patches import Patch
@@ -126,7 +127,7 @@ class CandidateServer:
 
     def _decided(self, parsed: UpdateRequest) -> Decision:
         release = self.candidate.release
-        return decisions.decide(parsed, release, decisions.State(decisions.known_images((release, *self._known))))
+        return decisions.decide(parsed, release, decisions.State(known_images((release, *self._known))))
 
     def _blob(self, digest: str) -> bytes:
         return next(form.data for form in self.candidate.forms if hashlib.sha256(form.data).hexdigest() == digest)

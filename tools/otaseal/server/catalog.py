@@ -12,23 +12,20 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ..errors import CorruptStoreError, InputError, LaterFormatError, NotFoundError, OtasealError
 from ..keys.public import load_public_key
-from ..protocol import decisions as protocol
-from ..protocol.answers import HALTED, NOT_INCLUDED, PAUSED
-from ..release import waves
+from ..protocol.running import Running, known_images
 from ..release.archive_record import ArchiveRecord
 from ..release.channels import Channel
 from ..release.records import Release
-from ..release.waves import Openings, Turn, Wave
-from ..release.windows import Opening
 from ..store.documents import PRODUCTS, channel_name, product_folder
 from ..store.selection import Facts
 from ..store.store import Store
+from .choices import ChannelChoices, Choice, TagsOf, no_tags
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -39,61 +36,13 @@ TRUSTED_SECONDS = 0.1
 """How long the audit log is believed: what hands change, or a process that died before its line, shows after that."""
 
 
-TagsOf = Callable[[str, str], Collection[str]]
-"""Returns the tags of a product's device."""
-
-
-def no_tags(product: str, device: str) -> Collection[str]:
-    """Return the tags of a device of which nothing is said."""
-    return ()
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """The release that a URL and the channel's rollout lead one device to; without one, what is `missing`.
-
-    A device is `held` until its turn comes, or until its window is open: then `opening` says when that is.
-    One object stands for one state of the store and its windows: as long as it is the same, so is the answer to the
-    same request.
-    """
-
-    product: str | None = None
-    channel: str | None = None
-    release: Release | None = None
-    held: bool = False
-    behind: str = ""
-    """Why it is not the channel's release, or held: one of `protocol.answers.REASONS`."""
-    missing: str = "product"
-    known: Mapping[str, protocol.Running] = field(default_factory=dict, repr=False)
-    opening: Opening | None = None
-
-
-@dataclass(eq=False)
-class _ChannelChoices:
-    """The state of a channel, and the choices in it; the later ones are made when they are needed."""
-
-    state: Channel
-    current: Choice
-    held: Choice | None = None
-    previous: Choice | None = None
-    waves: tuple[Wave, ...] = ()
-    by_tags: bool = False
-    openings: Openings | None = None
-    closed: dict[int, Choice] = field(default_factory=dict)
-    """By the wave, for who waits for its window, as long as `openings` holds."""
-
-    def __post_init__(self) -> None:
-        self.waves = self.state.pointer.waves
-        self.by_tags = any(wave.tags for wave in self.waves)
-
-
 @dataclass(frozen=True)
 class _KnownImages:
     """The images of a product's `versions`, when its directory had that stamp."""
 
     stamp: object | None
     versions: frozenset[str]
-    images: Mapping[str, protocol.Running]
+    images: Mapping[str, Running]
 
 
 @dataclass
@@ -109,10 +58,10 @@ class Catalog:
     """The blobs in memory, by SHA-256; `body` reads others."""
     _releases: dict[tuple[str, str], Release] = field(default_factory=dict, repr=False)
     _known: dict[str, _KnownImages] = field(default_factory=dict, repr=False)
-    _facts: dict[str, tuple[Mapping[str, protocol.Running], Facts]] = field(default_factory=dict, repr=False)
+    _facts: dict[str, tuple[Mapping[str, Running], Facts]] = field(default_factory=dict, repr=False)
     _channels: dict[tuple[str, str], tuple[object, Channel | None]] = field(default_factory=dict, repr=False)
     _products: tuple[object, tuple[str, ...]] | None = field(default=None, repr=False)
-    _choices: dict[tuple[str | None, str | None], tuple[int, _ChannelChoices]] = field(default_factory=dict, repr=False)
+    _choices: dict[tuple[str | None, str | None], tuple[int, ChannelChoices]] = field(default_factory=dict, repr=False)
     _log_stamp: object | None = field(default=None, repr=False)
     _trusted_until: float = 0.0
     _generation: int = 0
@@ -152,7 +101,7 @@ class Catalog:
         of_product = re.compile(rf"{re.escape(product)}[ /]")
         return [message for what, message in list(self.damage.items()) if of_product.match(what)]
 
-    def known(self, product: str) -> Mapping[str, protocol.Running]:
+    def known(self, product: str) -> Mapping[str, Running]:
         """Return every sketch MD5 that a device of the product can report (F30b)."""
         stamp = self.store.documents.stamp(f"{product_folder(product)}/releases")
         cached = self._known.get(product)
@@ -165,7 +114,7 @@ class Catalog:
             releases = self.releases(product)  # the earliest one last: of two with one image, that counts
             read = frozenset(release.version for release in releases)
             if cached is None or cached.versions != read:
-                cached = _KnownImages(None, read, protocol.known_images(releases))
+                cached = _KnownImages(None, read, known_images(releases))
         # Without its stamp while another change may come within the same tick of the clock.
         self._known[product] = replace(cached, stamp=stamp if self.store.documents.is_settled(stamp) else None)
         return cached.images
@@ -243,18 +192,14 @@ class Catalog:
         assert current.release is not None
         if state.pointer.unconditional or (runs is not None and runs in current.release.runs):
             return current
-        turn, wave = self._turn(choices, device, tags_of)
-        if turn is Turn.NOW:
-            return current
-        if turn is Turn.CLOSED:
-            return choices.closed[wave]
-        if state.previous is None:
-            choices.held = choices.held or replace(current, held=True, behind=_behind(state))
-            return choices.held
-        if choices.previous is None:
+        # Where changes are not heard of at once, it may have been halted since.
+        is_current = self.store.documents.is_current()
+        choice = choices.choose(device, tags_of, self.wall()) if is_current else choices.before()
+        if choice is None:
+            assert state.previous is not None
             release = self._needed(current.release.product, state.previous)
-            choices.previous = replace(current, release=release, behind=_behind(state))
-        return choices.previous
+            choice = choices.previous = replace(current, release=release, behind=choices.behind)
+        return choice
 
     def archive(self, product: str | None, channel: str | None) -> tuple[ArchiveRecord | None, str]:
         """Return which certificate archive a URL leads to, and what is missing where it leads to none."""
@@ -281,7 +226,7 @@ class Catalog:
                 self.bodies.move_to_end(blob)
         return data
 
-    def _choices_of(self, product: str | None, channel: str | None) -> _ChannelChoices | Choice:
+    def _choices_of(self, product: str | None, channel: str | None) -> ChannelChoices | Choice:
         """Return the choices of a URL's channel, the same object while nothing changes; a Choice where it has none."""
         generation = self._generation_now()
         cached = self._choices.get((product, channel))
@@ -297,7 +242,7 @@ class Catalog:
         choices = None if cached is None else cached[1]
         if choices is None or choices.state is not state or choices.current.known is not known:
             release = self._needed(resolved, state.pointer.version)
-            choices = _ChannelChoices(state, Choice(resolved, name, release, known=known))
+            choices = ChannelChoices(state, Choice(resolved, name, release, known=known))
         self._choices[product, channel] = generation, choices
         return choices
 
@@ -336,41 +281,8 @@ class Catalog:
             return products[0]
         return product if product in products else None
 
-    def _turn(self, choices: _ChannelChoices, device: str | None, tags_of: TagsOf) -> tuple[Turn, int]:
-        """Return what a device may have of the rollout now, and of which wave's window `choices.closed` says more."""
-        pointer = choices.state.pointer
-        if not self.store.documents.is_current():  # it may have been halted since
-            return Turn.LATER, 0
-        if device is None and pointer.percent < 100:
-            return Turn.LATER, 0
-        name = device or ""
-        stopped = pointer.halted or pointer.paused
-        if pointer.granted and not stopped and waves.is_named(name, pointer.granted):
-            return Turn.NOW, 0
-        tags = tags_of(choices.current.product or "", name) if choices.by_tags else ()
-        wave = waves.wave_of(choices.waves, name, tags, pointer.salt)
-        turn = waves.turn(pointer.current_wave, wave, _windows(choices, self.wall()).is_open)
-        return (Turn.LATER if stopped and turn is Turn.NOW else turn), wave or 0
 
-
-def _windows(choices: _ChannelChoices, now: float) -> Openings:
-    """Return which waves' windows are open now."""
-    if choices.openings is None or not choices.openings.holds(now):
-        choices.openings = waves.openings(choices.waves, now)
-        choices.closed = {
-            number: replace(choices.current, held=True, opening=opening)
-            for number, opening in enumerate(choices.openings.windows)
-            if opening is not None
-        }
-    return choices.openings
-
-
-def _behind(state: Channel) -> str:
-    """Return why devices do not get the release that a channel points at."""
-    return HALTED if state.pointer.halted else PAUSED if state.pointer.paused else NOT_INCLUDED
-
-
-def _facts(known: Mapping[str, protocol.Running]) -> Facts:
+def _facts(known: Mapping[str, Running]) -> Facts:
     told = {md5: running.release for md5, running in known.items()}
     images = [image for release in told.values() for image in release.images]
     names = {image.board_key: image.board for image in images if image.board_key and image.board}

@@ -24,7 +24,7 @@ from .. import files
 from ..delta import header
 from ..errors import OtasealError, from_checkout
 from ..protocol.answers import PatchPair
-from ..protocol.decisions import patch_pair
+from ..protocol.running import patch_pair
 from ..release.records import Form
 from ..store.device_table import DeviceTable
 from .catalog import Catalog

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...errors import CorruptStoreError, OtasealError
 from ...protocol.proof import Proof
-from ..catalog import Choice
+from ..choices import Choice
 from ..tls import ClientCertificate
 from .heads import Head
 from .proofs import Identity

@@ -26,11 +26,13 @@ from ...protocol.request import (
     parse_request,
     route,
 )
+from ...protocol.running import own_image
 from ...release.waves import USUAL_PACE, wait
 from ...store.device_rows import NO_HARDWARE, Asking, Hardware, Sighting
 from ...store.labels import Labels
 from ...store.release_notes import ReleaseNotes
-from ..catalog import Catalog, Choice
+from ..catalog import Catalog
+from ..choices import Choice
 from ..limits import origin
 from ..patches import Patches
 from ..telemetry import DeviceEvent, Event, Labelled, Telemetry, labelled, make_event
@@ -245,7 +247,7 @@ class DeviceApp:
         request, device = cached.request, standing.device
         if device is None or choice.product is None or choice.release is None:
             return
-        image = decisions.own_image(request, choice.release, choice.known)
+        image = own_image(request, choice.release, choice.known)
         assert image is not None  # it is being sent
         # What the device comes back with: a raw image goes only to chips of its mode, and a gzip brings its own along.
         mode, names = image.flash_mode, image.runs

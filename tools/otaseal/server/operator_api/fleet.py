@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import ConflictError, NotFoundError, SystemFaultError
-from ...protocol.decisions import Running
+from ...protocol.running import Running
 from ...release import stranding
 from ...release.channels import Channel, Pointer
 from ...release.evidence import UNPROVEN_PREFIX, Evidence, evidence_of

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...chips.families import FAMILIES
-from ...protocol.decisions import Running, State, decide
+from ...protocol.decisions import State, decide
 from ...protocol.request import UpdateRequest
+from ...protocol.running import Running
 from ...store.device_table import Flash
 
 if TYPE_CHECKING:
