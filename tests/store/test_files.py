@@ -25,9 +25,10 @@ from otaseal.keys.public import public_pem
 from otaseal.release.channels import Channel, Pointer
 from otaseal.store.backend import open_backend, open_new
 from otaseal.store.check import check
+from otaseal.store.contents import MAX_KEYS
 from otaseal.store.documents import MAX_BLOB_BYTES, blob_name
 from otaseal.store.postgresql.documents import PostgresDocuments
-from otaseal.store.store import MAX_KEYS, Store
+from otaseal.store.store import Store
 from support import postgresql
 from support.command import Command, otaseal  # noqa: F401
 from support.filled_store import (

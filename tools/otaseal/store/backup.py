@@ -32,10 +32,11 @@ from ..release.channels import MAX_CHANNEL_BYTES
 from ..release.record_fields import VERSION
 from ..release.record_json import MAX_RECORD_SIZE
 from .check import check, survey
+from .contents import MAX_KEY_BYTES
 from .documents import AUDIT, BLOBS, MARKER, MAX_BLOB_BYTES, MAX_SMALL_BYTES, PRODUCTS, TOKENS, TRUSTS, blob_name
 from .secrets import SECRETS_FILE, Secrets
 from .staging import new_directory
-from .store import MAX_KEY_BYTES, Store
+from .store import Store
 from .tokens import MAX_TOKENS_BYTES
 from .trusts import MAX_TRUSTS_BYTES
 

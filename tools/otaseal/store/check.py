@@ -31,6 +31,7 @@ from .audit_log import (
     pointer_event,
     publish_event,
 )
+from .contents import Contents
 from .documents import (
     AUDIT,
     TOKENS,
@@ -48,7 +49,7 @@ from .documents import (
 )
 from .files import TEMPORARY
 from .secrets import SECRETS_FILE
-from .store import Contents, Store
+from .store import Store
 from .tokens import read_tokens
 from .trusts import read_trusts
 

@@ -17,9 +17,10 @@ from ..release.records import Release
 from .audit_log import Named
 from .backend import Backend
 from .check import Survey, survey
+from .contents import Contents
 from .documents import Change, Reader, release_name
 from .release_notes import ReleaseNotes
-from .store import Contents, Store, remove_release
+from .store import Store, remove_release
 
 Seen = tuple[frozenset[str], frozenset[str]]
 """The sketch MD5s that devices run, and the versions that they were offered."""

@@ -18,6 +18,7 @@ from ...errors import ConfigError, OtasealError, SystemFaultError, from_checkout
 from ...keys.public import load_public_key
 from ...names import check_name
 from ...store.backend import Backend, open_backend
+from ...store.contents import MAX_KEY_BYTES
 from ...store.proof_keys import ProofKeys
 from ...store.store import Store
 from ...store.tokens import TokenFile
@@ -34,7 +35,6 @@ from .authorities import check_roles
 from .maintenance import StoreCheck
 from .service import MAX_CA_BYTES, ServerOptions, Service
 
-MAX_KEY_BYTES = 64 * 1024
 OPEN = (
     "devices are asked for no certificate (--device-ca) and no proof (--require-proof): who reaches their port can "
     "read the firmware, and the Wi-Fi passwords in it, and can say anything in the name of a device without a key"
