@@ -157,6 +157,29 @@ def test_on_github_a_version_is_the_commit_or_the_tag(tmp_path: Path, uri: str, 
     assert part.commit == (revision if revision[:7] == "0123abc" or len(revision) == 40 else "")
 
 
+@pytest.mark.parametrize(
+    ("said", "noted", "upstream"),
+    [
+        ("2.3", "2.3.0", "2.3"),
+        ("2", "2.0.0", "2"),
+        ("0.4.9.1", "0.4.9+1", "0.4.9.1"),
+        ("2.0.0.rc1", "2.0.0+rc1", "2.0.0.rc1"),
+        ("v2.0", "0.0.0+v2.0", "v2.0"),
+        ("2.3.4", "2.3.4", ""),
+        ("2.3", "2.4.0", ""),
+        ("", "2.3.4", ""),
+    ],
+)
+def test_the_authors_version_is_kept_beside_what_platformio_makes_of_it(
+    tmp_path: Path, said: str, noted: str, upstream: str
+) -> None:
+    about = {"name": "Dial", "version": said, "repository": "https://github.com/ada/dial"}
+    (tmp_path / "library.json").write_text(json.dumps(about))
+    part = read_part(Kind.LIBRARY, tmp_path, {"version": noted})
+    assert (part.version, part.upstream) == (noted, upstream)
+    assert part.purl[3] == (upstream or noted)
+
+
 def test_what_one_manifest_lacks_the_other_says(tmp_path: Path) -> None:
     (tmp_path / "library.json").write_text('{"name": "Foo", "version": "2.0"}')
     (tmp_path / "library.properties").write_text("name=Bar\nversion=1.0\nlicense=MIT\n")

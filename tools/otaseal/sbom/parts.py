@@ -213,8 +213,9 @@ def _archived(source: str) -> str:
 
 
 def _as_written(said: str, version: str) -> str:
-    """Return the version that a manifest says if PlatformIO made three numbers of it: 2.7 has no tag 2.7.0."""
-    return said if said != version and version in (f"{said}.0", f"{said}.0.0") else ""
+    """Return the version of a manifest if `version` is what PlatformIO makes of it: three numbers, + and the rest."""
+    made = (f"{said}.0", f"{said}.0.0", f"0.0.0+{said}", "+".join(said.rsplit(".", 1)))
+    return said if said != version and version in made else ""
 
 
 def _commit(folder: Path) -> str:
