@@ -228,6 +228,21 @@ def test_what_the_system_will_not_read_is_said(tmp_path: Path) -> None:
         files.read_bounded(tmp_path / "loop", 100, "thing")
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="it takes root to give a file to somebody else")
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_open"),
+    [(0o600, 7, False), (0o440, 7, True), (0o640, 7, True), (0o604, 7, True), (0o400, 0, False), (0o440, 0, False),
+     (0o640, 0, False), (0o660, 0, True), (0o444, 0, True), (0o644, 0, True)],
+)  # fmt: skip
+def test_a_services_secret_may_be_roots_for_its_group(tmp_path: Path, mode: int, owner: int, is_open: bool) -> None:
+    secret = tmp_path / "secret"
+    secret.touch()
+    secret.chmod(mode)
+    os.chown(secret, owner, 7)
+    assert files.open_secret(secret) == (f"{mode:04o}" if is_open else None)
+    assert files.open_secret(tmp_path / "none") is None
+
+
 def test_removing(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(OLD)

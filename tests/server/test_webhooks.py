@@ -54,6 +54,17 @@ def hook_file(folder: Path, url: str) -> Path:
     return path
 
 
+def test_secrets_that_others_can_read_are_named_once(world: World, start_server: StartServer, tmp_path: Path) -> None:
+    hooks = []
+    for mode in (0o644, 0o600):
+        (tmp_path / f"{mode:o}").mkdir()
+        hooks.append(hook_file(tmp_path / f"{mode:o}", "http://localhost:9/"))
+        hooks[-1].chmod(mode)
+    server = start_server("--webhook", hooks[0], "--webhook", hooks[1])
+    server.logs("readable", f"file={hooks[0]}", "mode 0644")
+    assert sum("others on this machine can read" in line for line in server.lines()) == 1
+
+
 @pytest.mark.proof
 def test_a_halt_is_told_at_once_and_its_end_and_that_a_rollout_is_over(
     world: World, start_server: StartServer, tmp_path: Path

@@ -71,6 +71,18 @@ def open_to_others(path: Path) -> str | None:
     return None
 
 
+def open_secret(path: Path) -> str | None:
+    """Return as `open_to_others` the mode of a service's secret.
+
+    None, too, for a file of root's that only a group may read besides, as systemd hands credentials to a service.
+    """
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        if status.st_uid == 0 and not status.st_mode & 0o027:
+            return None
+    return open_to_others(path)
+
+
 def give_to_owner(descriptor: int, directory: Path) -> None:
     """Give an open file to the owner of the `directory` it lies in, where root has made it and the system lets it.
 

@@ -249,3 +249,4 @@ def test_a_password_does_not_print_itself(tmp_path: Path) -> None:
     broker = read_broker(path)
     assert (broker.port, broker.username, broker.password, broker.discovery) == (1883, "me", "%secret", "")
     assert "secret" not in repr(broker)
+    assert broker.secrets == (path,)

@@ -53,6 +53,7 @@ class Hook:
 
     url: str = field(repr=False)
     secret: bytes = field(repr=False)
+    file: Path | None = field(default=None, repr=False)
 
     @property
     def host(self) -> str:
@@ -70,7 +71,7 @@ def read_hook(path: Path) -> Hook:
             "write the address into its first line, and the secret into the second",
         )
     url, secret = lines
-    return Hook(_checked_url(url, path), _checked_secret(secret, path))
+    return Hook(_checked_url(url, path), _checked_secret(secret, path), path)
 
 
 def _checked_url(url: str, path: Path) -> str:

@@ -15,6 +15,7 @@ import configparser
 import ipaddress
 import re
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -33,7 +34,7 @@ _TOPIC = re.compile(r"[0-9A-Za-z_-]{1,64}(/[0-9A-Za-z_-]{1,64}){0,3}")
 class Broker:
     """An MQTT broker: `topic` is what all of ours begin with, `discovery` Home Assistant's prefix, "" for none.
 
-    `install`: whether a message may give one device the release out of turn.
+    `install`: whether a message may give one device the release out of turn; `secrets` are the files that have any.
     """
 
     host: str
@@ -44,6 +45,7 @@ class Broker:
     topic: str = "otaseal"
     discovery: str = "homeassistant"
     install: bool = False
+    secrets: tuple[Path, ...] = field(default=(), repr=False)
 
 
 def read_broker(path: Path) -> Broker:
@@ -73,6 +75,7 @@ def read_broker(path: Path) -> Broker:
         topic=_topic(given.get("topic", Broker.topic), path),
         discovery=_topic(given.get("discovery", Broker.discovery), path) if given.get("discovery") != "" else "",
         install=_flag(given.get("install", "no"), path),
+        secrets=tuple(_secrets(given, path)),
     )
 
 
@@ -127,6 +130,13 @@ def _context(given: dict[str, str], path: Path) -> ssl.SSLContext:
         )
         raise ConfigError(f"'{path}' names {which}, and they cannot be used: {reason}", "give PEM files") from error
     return context
+
+
+def _secrets(given: dict[str, str], path: Path) -> Iterator[Path]:
+    if given.get("password"):
+        yield path
+    if given.get("key"):
+        yield files.resolve_path(given["key"], path.parent)
 
 
 def _topic(text: str, path: Path) -> str:

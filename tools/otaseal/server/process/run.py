@@ -86,6 +86,8 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             keys=proof_keys,
         )
 
+        _report_open_secrets(options, telemetry)
+
         def opened() -> None:
             telemetry.event("open", message=who_can_read(options))
             ready(*map(_address, sockets))
@@ -133,6 +135,15 @@ def _report(store: Store, findings: Sequence[dict[str, Any]], telemetry: Telemet
         (telemetry.event if line["verdict"] != "refused" else telemetry.alarm)("certificate", **line)
     if not store.products():
         telemetry.event("empty", message="there is no product yet: otaseal serve --product <name>=signing.pub")
+
+
+def _report_open_secrets(options: ServerOptions, telemetry: Telemetry) -> None:
+    """Say once which secrets others on this machine can read, which is no reason not to serve."""
+    hooks = (hook.file for hook in options.webhooks if hook.file is not None)
+    for path in (options.key, *hooks, *(options.broker.secrets if options.broker else ())):
+        if (mode := files.open_secret(path)) is not None:
+            message = f"others on this machine can read this secret (mode {mode}): chmod 600 it"
+            telemetry.event("readable", file=str(path), message=message)
 
 
 def who_can_read(options: ServerOptions) -> str:
