@@ -23,7 +23,7 @@ from ..pki.profile import subject_alternative_names
 from ..project import ini as project_ini
 from ..project import partitions, setup
 from ..project.boards import FILESYSTEM, PICO, family
-from ..project.config import MAX_SIZE
+from ..project.config import INI_NAME, MAX_SIZE
 from ..project.ini import ProjectIni
 from ..project.setup import Plan
 from . import common, init_commands, init_lines, questions, stores
@@ -34,7 +34,6 @@ ELSEWHERE = (
     "the hooks lie outside of the project, at a path of this machine; where others build it too,"
     " add otaseal as a git submodule and change the paths"
 )
-INI = "platformio.ini"
 MAX_IGNORE_SIZE = 1024 * 1024
 
 
@@ -93,7 +92,7 @@ def _init(arguments: argparse.Namespace) -> int:
     setup.validate(plan)
     scripts = init_lines.scripts(project, ini, environments)
     edited, refusal = init_lines.edit(ini, environments, scripts, arguments, plan)
-    changes = [_ignore(project), _Change(project / INI, old=ini.text, new=edited.text)]
+    changes = [_ignore(project), _Change(project / INI_NAME, old=ini.text, new=edited.text)]
     steps = [] if plan.signing_key else [_row("signing key", str(ini.get(environments[0], SIGNING_KEY)), "kept")]
     steps += _make(plan, arguments)
     commands = init_commands.next_commands(ini, environments, plan)
@@ -122,7 +121,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _read_ini(project: Path) -> ProjectIni:
-    file = project / INI
+    file = project / INI_NAME
     if not file.is_file():
         raise InputError(
             f"'{project}' is not a PlatformIO project",

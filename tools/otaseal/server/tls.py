@@ -2,11 +2,12 @@
 
 What is here is the standard library's `ssl`, tuned by facts: TLS 1.2 is always offered (F21), ChaCha20 comes before
 AES-GCM and X25519 before P-256 (F27d), a session can be resumed by its id. Records of 512 bytes are OpenSSL's own doing
-(F27).
+(F27). Nobody but this machine itself is told something without TLS.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import ssl
@@ -32,6 +33,14 @@ CIPHERS = ":".join(
 
 GROUPS = ("X25519", "prime256v1", "secp384r1")
 MAX_REVOKED_BYTES = 16 * 1024 * 1024
+
+
+def is_this_machine(host: str) -> bool:
+    """Return whether a name or address is this machine's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def server_context(credentials: Credentials, client_ca: Path | None = None, *, required: bool = True) -> ssl.SSLContext:

@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import hmac
 import http.client
-import ipaddress
 import json
 import secrets
 import socket
@@ -33,6 +32,7 @@ from urllib.parse import urlsplit
 from .. import files
 from ..errors import ConfigError, counted
 from .telemetry import Telemetry
+from .tls import is_this_machine
 
 MAX_FILE = 4096
 MAX_WAITING = 100
@@ -83,18 +83,11 @@ def _checked_url(url: str, path: Path) -> str:
     plain = url.isascii() and url.isprintable() and " " not in url
     if not plain or not host or parts.username is not None or parts.scheme not in ("http", "https"):
         raise ConfigError(f"the first line of '{path}' is no address of a webhook", "write https://host/path")
-    if parts.scheme == "http" and not _is_this_machine(host):
+    if parts.scheme == "http" and not is_this_machine(host):
         raise ConfigError(
             f"the webhook in '{path}' is for '{host}' without TLS", "write https://; http is for this machine alone"
         )
     return url
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _checked_secret(text: str, path: Path) -> bytes:

@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..protocol.answers import Headers
 from ..release.notes import NO_NOTES, Notes, checked, device_headers
 from .sql import upsert
 
@@ -19,7 +20,6 @@ TABLES = {
     "support": "CREATE TABLE IF NOT EXISTS support (product PRIMARY KEY, ends) WITHOUT ROWID",
 }
 
-Headers = tuple[tuple[str, str], ...]
 _OF = f"SELECT version, {', '.join(Notes._fields)} FROM release_notes WHERE product = ?"  # noqa: S608 - our own names
 _PUT_SUPPORT = upsert("support", ("product",), ("ends",))
 _ALL = f"SELECT product, version, {', '.join(Notes._fields)} FROM release_notes"  # noqa: S608 - our own names

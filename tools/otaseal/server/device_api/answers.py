@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from typing import NamedTuple
 
 from ...errors import CorruptStoreError, OtasealError
+from ...protocol.answers import Headers
 from ...protocol.proof import Proof
 from ..choices import Choice
 from ..tls import ClientCertificate
@@ -16,7 +17,6 @@ from .proofs import Identity
 
 _RANGE = re.compile(r"bytes=(\d{0,10})-(\d{0,10})")
 
-Headers = tuple[tuple[str, str], ...]
 NO_CHOICE = Choice()
 
 

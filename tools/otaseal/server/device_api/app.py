@@ -13,7 +13,7 @@ from typing import cast
 from ...chips.families import FAMILIES
 from ...errors import InputError, OtasealError, SystemFaultError
 from ...protocol import decisions
-from ...protocol.answers import Decision, decide_archive
+from ...protocol.answers import Decision, Headers, decide_archive
 from ...protocol.enrolment import others
 from ...protocol.proof import CAPABILITIES, CAPABILITIES_HEADER, PROOF_HEADER, Said, said
 from ...protocol.request import (
@@ -36,7 +36,7 @@ from ..choices import Choice
 from ..limits import origin
 from ..patches import Patches
 from ..telemetry import DeviceEvent, Event, Labelled, Telemetry, labelled, make_event
-from .answers import Answer, DeviceRequest, Headers, LaterError, fault, plain, ranged
+from .answers import Answer, DeviceRequest, LaterError, fault, plain, ranged
 from .enrolment import Enrolment
 from .heads import Head
 from .proofs import Claim, Identity, ProofCheck, Standing

@@ -13,7 +13,8 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from .answers import Answer, DeviceRequest, Headers
+from ...protocol.answers import Headers
+from .answers import Answer, DeviceRequest
 from .app import DeviceApp
 from .listener import ListenerContext
 from .tls_transport import KERNEL_BUFFER, RECORD, TlsTransport

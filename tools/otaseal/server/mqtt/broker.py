@@ -12,7 +12,6 @@ Over TLS with verification, or on this machine without. A password stands in the
 from __future__ import annotations
 
 import configparser
-import ipaddress
 import re
 import ssl
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 from ... import files
 from ...errors import ConfigError
+from ..tls import is_this_machine
 
 MAX_FILE = 16 * 1024
 PORTS = {"mqtts": 8883, "mqtt": 1883}
@@ -87,7 +87,7 @@ def _address(url: str, path: Path) -> tuple[str, int, bool]:
         parts, host, port = urlsplit(""), "", None
     if not host or parts.scheme not in PORTS or parts.path not in ("", "/") or parts.username is not None:
         raise ConfigError(f"the url in '{path}' is no address of a broker", "write mqtts://host or mqtts://host:port")
-    if parts.scheme == "mqtt" and not _is_this_machine(host):
+    if parts.scheme == "mqtt" and not is_this_machine(host):
         raise ConfigError(
             f"the broker '{host}' in '{path}' is asked without TLS", "write mqtts://; mqtt:// is for this machine alone"
         )
@@ -104,13 +104,6 @@ def _check_pairs(given: dict[str, str], path: Path, *, is_secure: bool) -> None:
             raise ConfigError(
                 f"{name} in '{path}' is for TLS, and the url is mqtt://", "write mqtts://, or leave it out"
             )
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _context(given: dict[str, str], path: Path) -> ssl.SSLContext:

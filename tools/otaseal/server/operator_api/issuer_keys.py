@@ -39,8 +39,6 @@ MIN_RSA_BITS = 2048
 
 Keys = Mapping[str, "PyJWK"]
 """By key id."""
-Fetch = Callable[[str, str], Keys]
-"""Takes an issuer and the PEM of its server's authority, "" for the system's; raises SystemFaultError."""
 
 
 @dataclass
@@ -57,13 +55,8 @@ class _Known:
 class IssuerKeys:
     """The keys of issuers; `report` is told in words when one cannot be read."""
 
-    def __init__(
-        self,
-        report: Callable[[str], None],
-        fetch: Fetch | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._report, self._fetch, self._clock = report, fetch or fetch_keys, clock
+    def __init__(self, report: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._report, self._clock = report, clock
         self._known: dict[tuple[str, str], _Known] = {}
         self._threads = ThreadPoolExecutor(4, "issuers")
 
@@ -86,7 +79,7 @@ class IssuerKeys:
             if self._clock() - known.asked < PAUSE_SECONDS:
                 return
             loop, known.asked = asyncio.get_running_loop(), self._clock()
-            known.fetching = loop.run_in_executor(self._threads, self._fetch, issuer, authority)
+            known.fetching = loop.run_in_executor(self._threads, fetch_keys, issuer, authority)
             known.fetching.add_done_callback(lambda answer: self._take(known, issuer, answer))
         await asyncio.wait({known.fetching}, timeout=WAIT_SECONDS)
 

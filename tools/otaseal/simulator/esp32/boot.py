@@ -23,7 +23,7 @@ class Started:
     refused: str = ""
 
 
-def start(flash: Flash, table: Table, chip: Chip, revision: int | None = None, *, waits: bool = True) -> Started:
+def start(flash: Flash, table: Table, chip: Chip, *, waits: bool = True) -> Started:
     """Start what otadata says, else what else can be started.
 
     A boot loader that `waits` for the word of a new application, as the core's does, starts one without it once (F121).
@@ -34,7 +34,7 @@ def start(flash: Flash, table: Table, chip: Chip, revision: int | None = None, *
         slot = table.factory if index == FACTORY_INDEX else table.slots[index] if index < len(table.slots) else None
         if slot is None:
             continue
-        found = check(flash.read(slot.offset, slot.size), chip, revision)
+        found = check(flash.read(slot.offset, slot.size), chip)
         if not found.reason:
             if initial and index != FACTORY_INDEX:
                 otadata.write(flash, table, 0, index + 1, State.VALID)

@@ -25,21 +25,21 @@ class Application:
     reason: str = ""
 
 
-def check(slot: bytes | memoryview, chip: Chip, revision: int | None = None) -> Application:
-    """Return what the boot loader of `chip` makes of a `slot`, all of it; `revision` None is what is sold today."""
+def check(slot: bytes | memoryview, chip: Chip) -> Application:
+    """Return what the boot loader of `chip` makes of a `slot`, all of it."""
     view = memoryview(slot)
     if len(view) < HEADER.size:
         return Application(0, "it ends within its header")
     magic, count, number, minimum, maximum, hashed = HEADER.unpack_from(view)
-    revision = chip.revision if revision is None else revision
     if magic != MAGIC:
         return Application(0, f"its first byte is 0x{magic:02x}, not 0xe9")
     if number != chip.number:
         return Application(0, f"it is for the chip with the id {number}, this one has {chip.number}")
-    if revision < minimum:
-        return Application(0, f"it needs revision {_revision(minimum)} of the chip, this one is {_revision(revision)}")
-    if maximum not in _UNSET and revision > maximum:
-        return Application(0, f"it is for revisions up to {_revision(maximum)}, the chip is {_revision(revision)}")
+    own = _revision(chip.revision)
+    if chip.revision < minimum:
+        return Application(0, f"it needs revision {_revision(minimum)} of the chip, this one is {own}")
+    if maximum not in _UNSET and chip.revision > maximum:
+        return Application(0, f"it is for revisions up to {_revision(maximum)}, the chip is {own}")
     if count > MOST_SEGMENTS:
         return Application(0, f"it has {count} segments, more than {MOST_SEGMENTS}")
     return _sums(view, count, bool(hashed), chip)

@@ -34,8 +34,8 @@ class Setup:
     """What an update depends on beside the flash.
 
     `judge`: the library is there, `key` is its own and `next_key` its second one; without it nothing is verified, and
-    `md5` counts if it was sent. `revision` of the chip: None for what is sold today. So many bytes are `noted` to be in
-    the slot, of a download of the same file that a restart has ended; the library goes on behind them.
+    `md5` counts if it was sent. So many bytes are `noted` to be in the slot, of a download of the same file that a
+    restart has ended; the library goes on behind them.
     """
 
     table: Table
@@ -45,7 +45,6 @@ class Setup:
     key: bytes | AssumedKey | None = None
     next_key: bytes | None = None
     judge: Judge | None = None
-    revision: int | None = None
     noted: int = 0
 
 
@@ -106,7 +105,7 @@ class _Receiver:
         if len(data) < size:
             reason = f"the body ends after {len(data)} of {size} bytes, and the device waits in vain for more"
             raise RefusedError("write", Fault(UpdateError.STREAM, reason, "F87"))
-        self.updater.end(self.setup.chip, md5, self.setup.revision)
+        self.updater.end(self.setup.chip, md5)
 
     def take_signed(self, data: bytes, size: int) -> None:
         """Do what the library does: image, verdict, and only then the end of the image."""
@@ -122,7 +121,7 @@ class _Receiver:
         slot = slot or self._open(data, size)
         self._write(slot, self.payload[early:-MANIFEST_SIZE])
         try:
-            activate(self.flash, self.setup.table, slot.place, slot.first, self.setup.chip, self.setup.revision)
+            activate(self.flash, self.setup.table, slot.place, slot.first, self.setup.chip)
         except RefusedError as refused:
             raise self._own(refused) from refused
 
@@ -144,7 +143,7 @@ class _Receiver:
         return Slot(self.flash, place, self._room(size), data[:WITHHELD] if setup.noted else b"", setup.noted)
 
     def _look_at(self, data: bytes) -> None:
-        chip, revision = self.setup.chip, self.setup.revision
+        chip = self.setup.chip
         header = data[: HEADER.size]
         why = "it is shorter than a header"
         if len(header) == HEADER.size:
@@ -152,7 +151,7 @@ class _Receiver:
             why = "" if magic == MAGIC else f"the first byte is 0x{magic:02x}, not 0xe9"
             if not why and number != chip.number:
                 why = f"it is for the chip with the id {number}, this one has {chip.number}"
-            if not why and minimum > (chip.revision if revision is None else revision):
+            if not why and minimum > chip.revision:
                 why = f"it needs revision {minimum // 100}.{minimum % 100} of the chip"
         if why:
             raise RefusedError("first-byte", Fault(LibraryError.NOT_FIRMWARE, why, "F88"))

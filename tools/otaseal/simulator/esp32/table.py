@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import NamedTuple
 
 from ...errors import InputError
@@ -52,9 +53,8 @@ class Table:
     @property
     def slots(self) -> tuple[Partition, ...]:
         """Those that updates are written to, in the order of their numbers."""
-        return tuple(
-            sorted((row for row in self.rows if row.kind == APPLICATION and row.subtype in SLOTS), key=_number)
-        )
+        slots = (row for row in self.rows if row.kind == APPLICATION and row.subtype in SLOTS)
+        return tuple(sorted(slots, key=attrgetter("subtype")))
 
     @property
     def factory(self) -> Partition | None:
@@ -86,10 +86,6 @@ class Table:
 
     def _first(self, kind: int, subtype: int) -> Partition | None:
         return next((row for row in self.rows if (row.kind, row.subtype) == (kind, subtype)), None)
-
-
-def _number(row: Partition) -> int:
-    return row.subtype
 
 
 def parse(data: bytes, flash_size: int | None = None) -> Table:

@@ -96,14 +96,14 @@ class Updater:
             self._flash.program(at + skipped, piece[skipped:])
         self._done += size
 
-    def end(self, chip: Chip, md5: str | None = None, revision: int | None = None) -> None:
+    def end(self, chip: Chip, md5: str | None = None) -> None:
         """Make the slot whole, have it checked, and started from now on; raises RefusedError."""
         if self._done < self._size:
             reason = f"the body ends after {self._done} of {self._size} bytes"
             raise RefusedError("write", Fault(UpdateError.ABORT, reason, "F87"))
         if md5 and self._md5.hexdigest() != md5.lower():
             raise RefusedError("write", Fault(UpdateError.MD5, "x-MD5 is not that of the bytes sent", "F29", "md5"))
-        activate(self._flash, self._table, self._place, self._first, chip, revision)
+        activate(self._flash, self._table, self._place, self._first, chip)
 
     @property
     def address(self) -> int:
@@ -111,12 +111,10 @@ class Updater:
         return self._place.offset
 
 
-def activate(
-    flash: Flash, table: Table, place: Partition, first: bytes, chip: Chip, revision: int | None = None
-) -> None:
+def activate(flash: Flash, table: Table, place: Partition, first: bytes, chip: Chip) -> None:
     """Write the `first` bytes of what is in `place`, have it checked, and started from now on; raises RefusedError."""
     flash.program(place.offset, first)
-    found = check(flash.read(place.offset, place.size), chip, revision)
+    found = check(flash.read(place.offset, place.size), chip)
     if found.reason:
         raise RefusedError("activation", Fault(UpdateError.ACTIVATE, found.reason, "F86"))
     if otadata.read(flash, table) is None:

@@ -13,7 +13,7 @@ import os
 import re
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from psycopg import conninfo, errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ...errors import ConfigError, CorruptStoreError, InputError, LaterFormatError, NotFoundError, SystemFaultError
+from ..sql import Values
 from . import schema
 
 CONNECT_SECONDS = 3
@@ -64,8 +65,6 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())  # what fails is 
 _PLACE = re.compile(r"\?|(?<!:):([a-z_]\w*)|%")
 _UNSAFE = "01000"
 """The class of the warning with which PostgreSQL ends to wait for a standby, and commits all the same."""
-
-Values = Sequence[object] | Mapping[str, object]
 
 
 class Transaction:
