@@ -33,7 +33,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture
 def demo(played: Demo) -> Iterator[Demo]:
     """Return the same one; what a test changes in it is put back."""
-    kept = dict(vars(played))
+    kept = {**vars(played), "steps": [*played.steps]}
     yield played
     vars(played).clear()
     vars(played).update(kept)

@@ -12,7 +12,7 @@ import pytest
 from otaseal.store.backend import open_backend
 from otaseal.store.tokens import TokenFile
 from support.page_client import CHANNEL, HOME, audit, device_page, visit
-from support.servers import MAC, PRODUCT, Running, StartServer, as_device, devices_seen, operator, publish, talk
+from support.servers import MAC, PRODUCT, Running, StartServer, as_device, devices_seen, operator, publish, talk, until
 
 API = f"/v1/products/{PRODUCT}/channels/stable"
 DEVICE = f"mac:{MAC}"
@@ -30,8 +30,12 @@ def unasked(shared_server: StartServer) -> Running:
 
 @pytest.fixture(scope="module")
 def two(shared_server: StartServer) -> Running:
-    """Return a server with two releases: 1.0, and 1.1, which one device has downloaded in vain; tests leave it so."""
-    server = shared_server()
+    """Return what `failing` does; tests leave its device failed."""
+    return failing(shared_server())
+
+
+def failing(server: Running) -> Running:
+    """Return a server with two releases: 1.0, and 1.1, which one device has downloaded in vain."""
     publish(server, "1.0", server.world.firmware(1).signed)
     poll(server, 1)
     publish(server, "1.1", server.world.firmware(2).signed)
@@ -46,9 +50,10 @@ def settle(server: Running) -> None:
 
 
 def fail(server: Running) -> None:
-    """Let the device download 1.1, and come back without it."""
+    """Let the device download 1.1, and come back without it; the server notes that a moment after its answer."""
     poll(server, 1)
     poll(server, 1)
+    until(lambda: [one["state"] for one in devices_seen(server)] == ["stuck"], "it is not noted")
 
 
 def poll(server: Running, seed: int) -> int:
@@ -148,8 +153,8 @@ def test_a_release_goes_out_in_waves(unasked: Running) -> None:
     settle(unasked)
 
 
-def test_what_is_refused_stands_in_the_form(two: Running) -> None:
-    client = visit(two)
+def test_what_is_refused_stands_in_the_form(start_server: StartServer) -> None:
+    client = visit(failing(start_server()))
     reply = client.submit(f"{CHANNEL}/percent", percent="101")
     assert reply.status == 400
     shown = reply.body.decode()
@@ -212,10 +217,12 @@ def test_a_release_that_is_needed_stays(unasked: Running) -> None:
     assert client.submit(f"{HOME}/releases/1.1/delete").status == 409
 
 
-def test_the_history_says_who_did_what(two: Running) -> None:
-    client = visit(two)
-    operator(two).post(f"{API}/percent", {"percent": 90, "max_failed": 100})
-    operator(two).post(f"{API}/percent", {"percent": 100, "max_failed": 100})
+def test_the_history_says_who_did_what(start_server: StartServer) -> None:
+    server = start_server()
+    client = visit(server)
+    for seed, version in ((1, "1.0"), (2, "1.1")):
+        publish(server, version, server.world.firmware(seed).signed)
+    operator(server).post(f"{API}/percent", {"percent": 90})
     shown = client.see(f"{HOME}/history")
     assert "Token tests pointed stable at 1.1 percent 90" in shown.text
     assert f"{HOME}/history?by=token%3Atests" in shown.links
@@ -252,14 +259,17 @@ def test_a_device_that_failed_gets_it_again(two: Running) -> None:
     fail(two)
 
 
-def test_a_device_is_forgotten(two: Running) -> None:
-    client = visit(two)
+def test_a_device_is_forgotten(start_server: StartServer) -> None:
+    server = start_server()
+    client = visit(server)
+    publish(server, "1.0", server.world.firmware(1).signed)
+    poll(server, 1)
+    until(lambda: bool(devices_seen(server)), "it is not noted")
     reply = client.submit(device_page(DEVICE, "forget"))
     assert (reply.status, reply.headers["location"]) == (303, f"{HOME}/devices")
-    assert devices_seen(two) == []
+    assert devices_seen(server) == []
     assert "No device was seen yet" in client.see(f"{HOME}/devices").text
     assert client.submit(device_page(DEVICE, "forget")).status == 404
-    fail(two)
 
 
 @pytest.mark.parametrize("scope", [("blink", "beta"), ("blink", "-"), ("lamp", "*")])
