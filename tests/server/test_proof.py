@@ -24,7 +24,8 @@ from otaseal.store.backup import backup, restore
 from otaseal.store.device_rows import Device
 from otaseal.store.devices import Devices
 from otaseal.store.files import DEVICES_FILE
-from otaseal.store.proof_keys import REPLACED_SECONDS, ProofKeys
+from otaseal.store.known_keys import REPLACED_SECONDS
+from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.rollout_rows import Rollout
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.store import Store

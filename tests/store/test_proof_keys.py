@@ -12,8 +12,9 @@ from typing import NoReturn
 import pytest
 
 from otaseal.errors import SystemFaultError
+from otaseal.store.known_keys import NEW_SECONDS, REPLACED_SECONDS, LastProof
 from otaseal.store.proof_key_rows import ProofKey
-from otaseal.store.proof_keys import NEW_SECONDS, REPLACED_SECONDS, LastProof, ProofKeys
+from otaseal.store.proof_keys import ProofKeys
 from otaseal.store.secrets import SECRETS_FILE, Secrets
 from otaseal.store.sql import Tables
 from support.secret_tables import either_secrets

@@ -32,8 +32,8 @@ from .device_rows import (
     change_name,
     device_key,
 )
+from .known_keys import LastProof
 from .proof_key_rows import Name
-from .proof_keys import LastProof
 from .rollout_rows import BEGIN, BEGUN, OUTCOMES, SET_ASIDE, TALLY, Rollout, outcomes_of, tally_of, tally_values
 from .row_changes import says_nothing_new, seen
 from .selection import ANY, CHIP_PREFIX, Condition, is_in, names_of
