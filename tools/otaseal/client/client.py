@@ -10,7 +10,7 @@ import hashlib
 import http.client
 import json
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -233,12 +233,8 @@ class Client:
         )
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
-            for name, value in (headers or {}).items():
+            for name, value in self._headers(headers or {}, body):
                 connection.putheader(name, value)
-            if (token := self.token() if callable(self.token) else self.token) is not None:
-                connection.putheader("Authorization", f"Bearer {token}")
-            if body is not None:
-                connection.putheader("Content-Length", str(len(body)))
             connection.endheaders()
             _send(connection, body or b"", progress)
             response = connection.getresponse()
@@ -259,6 +255,13 @@ class Client:
                 f"'{self.url}' answers with more than {MAX_ANSWER} bytes", "this is not an otaseal server"
             )
         return response.status, {name.lower(): value for name, value in response.getheaders()}, data
+
+    def _headers(self, headers: Mapping[str, str], body: bytes | None) -> Iterator[tuple[str, str]]:
+        yield from headers.items()
+        if (token := self.token() if callable(self.token) else self.token) is not None:
+            yield "Authorization", f"Bearer {token}"
+        if body is not None:
+            yield "Content-Length", str(len(body))
 
     def _closed(self) -> SystemFaultError:
         """Return the likely reason why a server closes without an answer, as it does when its alert is lost."""

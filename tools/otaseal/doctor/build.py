@@ -145,19 +145,24 @@ def signed(subject: Subject) -> Iterator[CheckResult]:
     if not report.outcomes:
         yield ok(f"{len(data)} bytes, signed by the project's key")
         return
-    refused = {core: outcome for core, outcome in report.outcomes.items() if not (outcome.accepted and outcome.boots)}
-    cores = [core for core in report.outcomes if core not in refused]
-    yield ok(f"{len(data)} bytes, signed by the project's key, taken by {inspection.devices(cores)}")
-    by_library = report.image is not None and FAMILY_OF[report.image.chip].unverified
-    if refused and (by_library or not cores):
-        core, outcome = next(iter(refused.items()))
-        yield problem(f"{inspection.devices([core])} refuses it: {outcome.reason}", "build again")
+    yield from _taken(report, len(data))
     size = report.image.flash_size if report.image else None
     if size is not None and 2 * esp8266.sectors(len(data)) > size:
         yield problem(
             f"two images of {len(data)} bytes have no place in {size // 1024} KiB of flash",
             "make the firmware smaller, or compress it",
         )
+
+
+def _taken(report: inspection.Inspection, size: int) -> Iterator[CheckResult]:
+    """Say which cores take the signed image of `size` bytes, and why those do not that have to."""
+    refused = {core: outcome for core, outcome in report.outcomes.items() if not (outcome.accepted and outcome.boots)}
+    cores = [core for core in report.outcomes if core not in refused]
+    yield ok(f"{size} bytes, signed by the project's key, taken by {inspection.devices(cores)}")
+    by_library = report.image is not None and FAMILY_OF[report.image.chip].unverified
+    if refused and (by_library or not cores):
+        core, outcome = next(iter(refused.items()))
+        yield problem(f"{inspection.devices([core])} refuses it: {outcome.reason}", "build again")
 
 
 def manifest(subject: Subject) -> Iterator[CheckResult]:

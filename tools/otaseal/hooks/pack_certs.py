@@ -141,38 +141,35 @@ def _guard_unverified(env: build.Env, over_the_air: bool) -> None:
 
 
 def _guard_over_the_air(env: build.Env, image: Path) -> None:
-    """Refuse a filesystem upload over the air that would destroy what is on the device, or send another file."""
-
-    def work(env: build.Env) -> None:
-        if build.uploads_over_serial(env):
-            if "uploadfsota" in build.requested():
-                raise ConfigError(
-                    "'uploadfsota' is the platform's own target for uploads over the air: over a serial port it writes "
-                    "the filesystem in the place of the firmware",
-                    "ship it over the wire with: pio run -t uploadfs",
-                )
-            return
-        over_the_air = build.uploads_over_the_air(env)
-        if platforms.of(env) is not platforms.ESP8266:
-            _guard_unverified(env, over_the_air)
-        elif env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
-            way = "" if over_the_air else ", as by an upload command that is not esptool's,"
-            raise ConfigError(
-                f"a filesystem upload over the air{way} erases the certificates, and then the device refuses the image",
-                "ship certificates over the wire: pio run -t uploadfs --upload-port <serial port>"
-                + (
-                    ""
-                    if over_the_air
-                    else ", with upload_protocol = esptool; or build it with -t buildfs, and write it"
-                ),
-            )
-        if not over_the_air:
-            return
-        signed = image.with_name(image.name + build.SIGNED_SUFFIX)
-        if signed.exists():  # espota takes it for the image's newer self (F31)
-            raise ConfigError(
-                f"'{signed.name}' lies beside '{image.name}', and espota would send it instead", f"remove '{signed}'"
-            )
-
     for target in {"uploadfs", "uploadfsota"} & build.requested():
-        env.AddPreAction(target, build.action(env, work, "Checking the way to the device"))
+        action = build.action(env, lambda env: _refuse_over_the_air(env, image), "Checking the way to the device")
+        env.AddPreAction(target, action)
+
+
+def _refuse_over_the_air(env: build.Env, image: Path) -> None:
+    """Refuse a filesystem upload over the air that would destroy what is on the device, or send another file."""
+    if build.uploads_over_serial(env):
+        if "uploadfsota" in build.requested():
+            raise ConfigError(
+                "'uploadfsota' is the platform's own target for uploads over the air: over a serial port it writes "
+                "the filesystem in the place of the firmware",
+                "ship it over the wire with: pio run -t uploadfs",
+            )
+        return
+    over_the_air = build.uploads_over_the_air(env)
+    if platforms.of(env) is not platforms.ESP8266:
+        _guard_unverified(env, over_the_air)
+    elif env.get(build.VERIFY_UPDATES):  # the device erases first and refuses then (F14)
+        way = "" if over_the_air else ", as by an upload command that is not esptool's,"
+        raise ConfigError(
+            f"a filesystem upload over the air{way} erases the certificates, and then the device refuses the image",
+            "ship certificates over the wire: pio run -t uploadfs --upload-port <serial port>"
+            + ("" if over_the_air else ", with upload_protocol = esptool; or build it with -t buildfs, and write it"),
+        )
+    if not over_the_air:
+        return
+    signed = image.with_name(image.name + build.SIGNED_SUFFIX)
+    if signed.exists():  # espota takes it for the image's newer self (F31)
+        raise ConfigError(
+            f"'{signed.name}' lies beside '{image.name}', and espota would send it instead", f"remove '{signed}'"
+        )

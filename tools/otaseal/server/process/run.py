@@ -64,10 +64,8 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
     with contextlib.ExitStack() as stack:
         stack.enter_context(log.running())
         sockets = stack.enter_context(_bind(options.listen)), stack.enter_context(_bind(options.operator_listen))
-        host, port = sockets[0].getsockname()[:2]
-        name = f"{socket.gethostname()} {host}:{port}"
         # A store is made only for a server that starts.
-        backend = stack.enter_context(open_backend(options.store, name, create=True))
+        backend = stack.enter_context(open_backend(options.store, _name(sockets[0]), create=True))
         _add_keys(backend.store, keys)
         store_check = StoreCheck(backend.store)
         store_check.tidy()
@@ -85,14 +83,13 @@ def serve(options: ServerOptions, log: Log, ready: Callable[[str, str], None]) -
             catalog=catalog,
             keys=proof_keys,
         )
-
         _report_open_secrets(options, telemetry)
+        service.run(lambda: _announce(service, ready))
 
-        def opened() -> None:
-            telemetry.event("open", message=who_can_read(options))
-            ready(*map(_address, sockets))
 
-        service.run(opened)
+def _announce(service: Service, ready: Callable[[str, str], None]) -> None:
+    service.telemetry.event("open", message=who_can_read(service.options))
+    ready(_address(service.device_socket), _address(service.operator_socket))
 
 
 def _load_revoked(options: ServerOptions, telemetry: Telemetry) -> None:
@@ -233,6 +230,12 @@ def _bind(address: str) -> socket.socket:
         raise SystemFaultError(
             f"cannot listen on '{address}': {reason}", "choose a free port, and an own address"
         ) from (error)
+
+
+def _name(listening: socket.socket) -> str:
+    """Return what the other servers of a database call this one."""
+    host, port = listening.getsockname()[:2]
+    return f"{socket.gethostname()} {host}:{port}"
 
 
 def _address(listening: socket.socket) -> str:
