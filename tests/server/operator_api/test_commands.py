@@ -5,9 +5,30 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from otaseal.keys.public import public_pem
+from otaseal.store.store import Store
 from otaseal.store.tokens import TokenFile
 from support.command import process
 from support.servers import Running, World, as_device, operator, publish, talk
+
+
+def test_a_product_that_the_store_does_not_know_is_noted(tmp_path: Path, rsa_key: RSAPrivateKey) -> None:
+    def make(*scopes: str) -> str:
+        new = ("token", "new", "ci", "--store", "store")
+        trust = ("trust", "add", "ci", "--store", "store", "--issuer", "https://ci.local", "--audience", "a")
+        trust += ("--claim", "sub=x", *(word for scope in scopes for word in ("--scope", scope)))
+        said = process(*new, *(("--product", scopes[0]) if scopes[0] != "*" else ()), cwd=tmp_path).succeeded().err
+        added = process(*trust, cwd=tmp_path).succeeded().err
+        assert [line for line in said.splitlines() if ": note: " in line] == added.splitlines()
+        return added
+
+    store = Store.create(tmp_path / "store")
+    assert make("blink") == "", "its first product is yet to come"
+    store.add_key("blink", "signing", public_pem(rsa_key.public_key()))
+    assert make("blinc") == "otaseal: note: the store has no product 'blinc' yet, but blink\n"
+    assert make("blink", "*/beta") == make("*") == ""
 
 
 def test_the_commands(server: Running, tmp_path: Path) -> None:

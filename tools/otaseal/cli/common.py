@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import re
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -96,6 +97,15 @@ def show(arguments: argparse.Namespace, value: object, *lines: str) -> int:
         for line in lines:
             print(line)
     return 0
+
+
+def note_unknown(products: Iterable[str], known: Collection[str]) -> None:
+    """Say on standard error which products, or `*`, a store does not know: they may be mistyped, or yet to come.
+
+    A store that has none is one before its first product.
+    """
+    for product in sorted({*products} - {*known, "*"}) if known else ():
+        print(f"otaseal: note: the store has no product '{product}' yet, but {', '.join(known)}", file=sys.stderr)
 
 
 def remove_stale(output: Path, *sources: Path, limit: int, kind: str, is_kind: Callable[[bytes], bool]) -> None:

@@ -71,10 +71,12 @@ def _new(arguments: argparse.Namespace) -> int:
             except OtasealError:  # nobody has the token now
                 file.revoke(token.id)
                 raise
+        known = backend.store.products()
     value = {**({"token": secret} if out is None else {"file": str(out)}), **_shown(token)}
     common.show(arguments, value, *([secret] if out is None else []))
     if not arguments.json:
         where = "it is not shown again" if out is None else f"it is in '{out}'"
+        common.note_unknown([token.product], known)
         print(f"otaseal: token {token.id} for {_scope(token)}, until {token.expires}; {where}", file=sys.stderr)
     return 0
 

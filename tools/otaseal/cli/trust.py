@@ -74,9 +74,11 @@ def _add(arguments: argparse.Namespace) -> int:
         scopes=tuple(arguments.scope),
         authority=_authority(arguments),
     )
-    with _trusts(arguments.store) as trusts:
-        added = trusts.add(trust, f"local:{getpass.getuser()}")
+    with open_backend(arguments.store) as backend:
+        added = TrustFile(backend.store.documents).add(trust, f"local:{getpass.getuser()}")
+        known = backend.store.products()
     common.show(arguments, _shown(added), *_lines(added))
+    common.note_unknown((scope.product for scope in trust.allowed), known)
     if trust.audience.startswith("https://") and trust.audience.endswith("/"):
         print("otaseal: note: the audience ends with '/'; --oidc asks for tokens without one", file=sys.stderr)
     if trust.issuer in OWNERS and not {*trust.claims, *trust.patterns}.intersection(NARROWING):
