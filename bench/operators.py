@@ -1,6 +1,7 @@
 """How long operators wait for a fleet's list and counts, and what devices feel of that.
 
-    python bench/operators.py [--devices 100000] [--labels 5000] [--rounds 20] [--backend files postgresql]
+    python bench/operators.py [--devices 100000] [--labels 5000] [--rounds 20] [--plan]
+        [--backend files postgresql]
 
 Fills a store with devices in twenty kinds (versions, boards, channels, states, paces), some with labels, and two rules
 for tags; then asks a real server over TLS for pages of each filter, for the counts, and for screens of the operators'
@@ -21,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from http.client import HTTPSConnection
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,6 +51,7 @@ SCREENS = (
     "/device?name=mac:5C:CF:00:00:00:01",
     "/report",
 )
+BATCH = 5000
 PAUSE = 4.0
 """Seconds for which the page no longer remembers the counts of such a fleet."""
 FILTERS = (
@@ -104,7 +107,9 @@ def fill(location: str, count: int, labels: int, md5: str) -> None:
             pass
         with backend.seen() as devices:
             assert devices is not None
-            devices.take(rows(count, now, md5))
+            every = rows(count, now, md5)
+            while batch := list(islice(every, BATCH)):  # a transaction that takes long is ended
+                devices.take(batch)
             with devices.transaction() as transaction:
                 transaction.execute("ANALYZE devices" if is_database(location) else "SELECT 1")  # as autovacuum does
         known = Labels(backend.secrets)
@@ -178,7 +183,8 @@ def measure(backend: str, arguments: argparse.Namespace) -> None:
         location = new_location(backend, folder)
         open_new(location).close()
         before = start(world, folder / "store", location=location if backend != "files" else "")
-        publish(before, "1.0", world.firmware(1).signed)
+        ramp = tuple(Wave(percent=percent) for percent in (1, 10, 50, 100)) if arguments.plan else ()
+        publish(before, "1.0", world.firmware(1).signed, waves=ramp)
         waves = (Wave(tags=("indoor",), approval=("nobody",)), Wave(percent=100))
         publish(before, "1.0b", world.firmware(2).signed, channel="beta", waves=waves)
         assert before.stop() == 0
@@ -207,6 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=100_000)
     parser.add_argument("--labels", type=int, default=5000)
+    parser.add_argument("--plan", action="store_true", help="let the large channel have a plan of four waves")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--backend", nargs="+", choices=("files", "postgresql"), default=["files", "postgresql"])
     arguments = parser.parse_args()
