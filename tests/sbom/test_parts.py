@@ -141,6 +141,8 @@ def test_an_address_is_a_valid_one_or_none(tmp_path: Path, said: str, address: s
         ("https://github.com/Ada/Dial/archive/refs/heads/main.zip", "2.3.0", ""),
         ("git+https://github.com/Ada/Dial.git#v2.3.4", "2.3.0+sha.0123abc", "0123abc"),
         ("git+git@github.com:ada/dial.git", "2.3.0+sha.0123abc", "0123abc"),
+        ("git+https://github.com/Ada/Dial.git", "2.3.0+1.sha.0123abc", "0123abc"),
+        (f"git+https://github.com/Ada/Dial.git#{COMMIT}", "2.3.0+sha.0123456", COMMIT),
         ("", "2.3.0", "2.3"),
         ("", "2.3.1", "2.3.1"),
     ],

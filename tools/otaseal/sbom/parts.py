@@ -29,7 +29,7 @@ _SSH = re.compile(r"[^@/:\s]+@([^@/:\s]+):(?!/)(\S+)")
 """An address as git has it: git@host:path."""
 _COMMIT = re.compile("[0-9a-f]{40}")
 _PROPERTY = re.compile(r"^\s*([a-z_]+)\s*=\s*(.*?)\s*$", re.M)
-_SHA = re.compile(r"\+sha\.([0-9a-f]{7,40})$")
+_SHA = re.compile(r"[+.]sha\.([0-9a-f]{7,40})$")
 _CORE_COMMIT = re.compile(r"#define\s+ARDUINO_ESP(?:8266|32)_GIT_VER\s+0x([0-9a-fA-F]{8})\b")
 _CPE = {
     "framework-espidf": "espressif:esp-idf",
@@ -80,7 +80,7 @@ class Part:
         """
         match = _on_github(self.source)
         if match is not None and not self.within:
-            asked = _sha(self.version) or match["archive"] or match["release"]
+            asked = _checked_out(self.version, self.source) or match["archive"] or match["release"]
             return "github", match[1].lower(), match[2].lower(), asked or self.upstream or self.version
         return "generic", self.within or self.owner.lower(), self.name, self.version
 
@@ -113,7 +113,9 @@ def read_part(kind: Kind, folder: Path, installed: Mapping[str, str]) -> Part:
         owner=installed.get("owner") or said.get("owner", ""),
         source=source,
         licence=said.get("licence", ""),
-        commit=(_commit(folder) if kind is not Kind.LIBRARY else "") or _sha(version) or _archived(source),
+        commit=(_commit(folder) if kind is not Kind.LIBRARY else "")
+        or _checked_out(version, source)
+        or _archived(source),
         upstream=_as_written(said.get("version", ""), version),
         folder=folder,
     )
@@ -196,9 +198,11 @@ def _address(text: str) -> str:
     return address if len(address) <= MAX_TEXT else ""
 
 
-def _sha(version: str) -> str:
-    match = _SHA.search(version)
-    return match[1] if match else ""
+def _checked_out(version: str, source: str) -> str:
+    """Return the commit that PlatformIO noted in a version, in full where the address asks for it; "" for none."""
+    match, asked = _SHA.search(version), urlsplit(source).fragment
+    short = match[1] if match else ""
+    return asked if short and _COMMIT.fullmatch(asked) and asked.startswith(short) else short
 
 
 def _on_github(source: str) -> re.Match[str] | None:
