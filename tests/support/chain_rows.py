@@ -217,7 +217,7 @@ ANY_POLICY, NOTICE = (
 UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4.5"), b"\x05\x00")
 NC, EKU, SKI, AKI = x509.NameConstraints, x509.ExtendedKeyUsage, x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
 BC, KU = x509.BasicConstraints, x509.KeyUsage
-T61, UTF8, PRINTABLE, BMP, IA5 = 0x14, 0x0C, 0x13, 0x1E, 0x16
+T61, UTF8, PRINTABLE, BMP = 0x14, 0x0C, 0x13, 0x1E
 LATIN = "Werkstatt f\u00fcr blinkende Dinge CA".encode("latin-1")
 P384, P521 = make_ec("secp384r1"), make_ec("secp521r1")
 

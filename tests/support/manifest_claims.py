@@ -11,9 +11,6 @@ from otaseal.release.records import Origin
 from support.by_bytes import sign_firmware
 from support.images import Signer, build_image
 
-__all__ = ["BOARD", "CLAIM", "FORMS", "ORIGIN", "built", "library", "sign"]
-
-
 BOARD = "d1_mini"
 CLAIM = Claim("blink", BOARD, "1.2.3", 7, 1_700_000_000)
 ORIGIN = Origin("blink", "1.2.3", "2026-01-31T12:00:00Z", BOARD)

@@ -7,9 +7,6 @@ from datetime import datetime, timezone
 
 from support.servers import Reply, Running, talk
 
-__all__ = ["NOW", "error", "raw", "refusal"]
-
-
 NOW = datetime.now(timezone.utc)
 
 

@@ -11,9 +11,6 @@ import pytest
 
 from support.pio import PLATFORM, Project
 
-__all__ = ["CERTS", "PROBE", "blink", "probed", "tool"]
-
-
 CERTS = b"!<arch>\n"
 PROBE = """\
 import os

@@ -7,9 +7,6 @@ from otaseal.protocol.request import (
     parse_request,
 )
 
-__all__ = ["CURL", "ESP32", "EXPECTED", "MD5", "PICO", "SHA256", "parsed"]
-
-
 MD5 = "5d41402abc4b2a76b9719d911017c592"
 SHA256 = "2CF24DBA5FB0A30E26E83B2AC5B9E29E1B161E5C1FA7425E73043362938B9824"
 EXPECTED = UpdateRequest(
