@@ -107,6 +107,11 @@ def test_the_client_trusts_nobody_else(start_server: StartServer) -> None:
     for url in ("http://localhost", "localhost:8444", "https://localhost/path", "https://", "https://a:b"):
         with pytest.raises(ConfigError, match=r"is not a server|no port"):
             Client(url)
+    for host in ("[::1", "a..b", "a" * 300, "a b", ".", "a:99999"):
+        with pytest.raises(ConfigError, match="has no host or no port that can be"):
+            Client(f"https://{host}")
+    for url in ("https://[::1]:8444", "https://büro.local"):
+        assert Client(url).host
     assert server.token not in repr(operator(server))
     with pytest.raises(InputError, match="holds no token"):
         load_token(None, {"OTASEAL_TOKEN": "with a space"})

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from .. import addresses
 from ..errors import ConfigError, InputError, SystemFaultError, VerificationError
 from ..image.firmware import Firmware
 from ..protocol.request import FILE_NAME
@@ -49,15 +50,13 @@ class Client:
     certificate: tuple[Path, Path] | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
-            raise ConfigError(
-                f"'{self.url}' is not a server", "write https://host:port, as in https://update.local:8444"
-            )
+        hint = "write https://host:port, as in https://update.local:8444"
         try:
-            parts.port  # noqa: B018 - urllib parses it only then
+            parts = addresses.dialled(self.url)
         except ValueError as error:
-            raise ConfigError(f"'{self.url}' has no port that can be", "write https://host:port") from error
+            raise ConfigError(f"'{self.url}' has no host or no port that can be", hint) from error
+        if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+            raise ConfigError(f"'{self.url}' is not a server", hint)
 
     @property
     def is_known(self) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
+from .. import addresses
 from ..errors import ConfigError, SystemFaultError
 
 URL_VARIABLE, SECRET_VARIABLE = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
@@ -43,7 +44,11 @@ class GithubToken:
                 f"'{URL_VARIABLE if not url else SECRET_VARIABLE}' is not set: this is no job that gets tokens",
                 "give the job 'permissions: id-token: write'; elsewhere leave --oidc and custom_otaseal_oidc out",
             )
-        if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
+        try:
+            is_right = addresses.dialled(url).scheme == "https" and bool(addresses.dialled(url).hostname)
+        except ValueError:
+            is_right = False
+        if not is_right:
             raise ConfigError(f"{URL_VARIABLE} is '{url[:80]}'", "GitHub's runner sets it to an address with https")
         return cls(url, secret, server.rstrip("/"))
 

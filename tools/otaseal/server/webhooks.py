@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from .. import files
+from .. import addresses, files
 from ..errors import ConfigError, counted
 from .telemetry import Telemetry
 from .tls import is_this_machine
@@ -76,7 +76,7 @@ def read_hook(path: Path) -> Hook:
 
 def _checked_url(url: str, path: Path) -> str:
     try:
-        parts = urlsplit(url)
+        parts = addresses.dialled(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         parts, host = urlsplit(""), ""

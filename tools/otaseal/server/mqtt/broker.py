@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ... import files
+from ... import addresses, files
 from ...errors import ConfigError
 from ..tls import is_this_machine
 
@@ -81,7 +81,7 @@ def read_broker(path: Path) -> Broker:
 
 def _address(url: str, path: Path) -> tuple[str, int, bool]:
     try:
-        parts = urlsplit(url)
+        parts = addresses.dialled(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         parts, host, port = urlsplit(""), "", None

@@ -253,7 +253,10 @@ def check_url(url: str) -> str:
     hint = "write postgresql://user@host/database"
     try:
         given = conninfo.conninfo_to_dict(url)
-    except psycopg.Error as error:
+        for host in str(given.get("host") or "").split(","):
+            if not host.startswith("/"):  # that of a socket
+                host.encode("idna")  # as psycopg does, which would raise it when it connects
+    except (psycopg.Error, UnicodeError) as error:
         raise ConfigError("this is no address of a PostgreSQL database", hint) from error
     if given.get("password"):
         raise ConfigError(
