@@ -10,17 +10,21 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from otaseal.keys.public import public_pem
 from otaseal.store.store import Store
 from otaseal.store.tokens import TokenFile
-from support.command import process
+from support.command import Command, otaseal, process
 from support.servers import Running, World, as_device, operator, publish, talk
 
+__all__ = ["otaseal"]
 
-def test_a_product_that_the_store_does_not_know_is_noted(tmp_path: Path, rsa_key: RSAPrivateKey) -> None:
+
+def test_a_product_that_the_store_does_not_know_is_noted(
+    tmp_path: Path, rsa_key: RSAPrivateKey, otaseal: Command
+) -> None:
     def make(*scopes: str) -> str:
-        new = ("token", "new", "ci", "--store", "store")
-        trust = ("trust", "add", "ci", "--store", "store", "--issuer", "https://ci.local", "--audience", "a")
-        trust += ("--claim", "sub=x", *(word for scope in scopes for word in ("--scope", scope)))
-        said = process(*new, *(("--product", scopes[0]) if scopes[0] != "*" else ()), cwd=tmp_path).succeeded().err
-        added = process(*trust, cwd=tmp_path).succeeded().err
+        new, trust = (("token", "new"), ("trust", "add"))
+        given = ("ci", "--store", tmp_path / "store")
+        asked = ("--issuer", "https://ci.local", "--audience", "a", "--claim", "sub=x")
+        added = otaseal(*trust, *given, *asked, *(f"--scope={scope}" for scope in scopes)).succeeded().err
+        said = otaseal(*new, *given, *(["--product", scopes[0]] if scopes[0] != "*" else [])).succeeded().err
         assert [line for line in said.splitlines() if ": note: " in line] == added.splitlines()
         return added
 
