@@ -272,10 +272,15 @@ def test_a_device_is_forgotten(start_server: StartServer) -> None:
     assert client.submit(device_page(DEVICE, "forget")).status == 404
 
 
+def by_people(server: Running) -> list[dict[str, Any]]:
+    """Return the audit lines but those of the server, which halts a rollout when it finds that."""
+    return [line for line in audit(server) if line["by"] != "server"]
+
+
 @pytest.mark.parametrize("scope", [("blink", "beta"), ("blink", "-"), ("lamp", "*")])
 def test_a_token_keeps_to_its_scope(two: Running, scope: tuple[str, str]) -> None:
     _, secret = TokenFile(two.store).issue("other", *scope, 1, NOW)
-    client, whole, before = visit(two, secret), visit(two), audit(two)
+    client, whole, before = visit(two, secret), visit(two), by_people(two)
     if scope[0] == "lamp":
         assert client.ask("GET", HOME).status == 403
         assert "No product that you may see" in client.see("/page/").text
@@ -291,7 +296,7 @@ def test_a_token_keeps_to_its_scope(two: Running, scope: tuple[str, str]) -> Non
     for path in (f"{CHANNEL}/percent", f"{CHANNEL}/rollback", f"{CHANNEL}/promote", f"{HOME}/device/forget"):
         reply = client.ask("POST", path, fields)
         assert (reply.status, b"is not for product" in reply.body) == (403, True), path
-    assert audit(two) == before
+    assert by_people(two) == before
 
 
 def test_numbers_lead_to_the_devices(two: Running) -> None:
