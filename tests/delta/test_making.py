@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from otaseal.chips import images as chips
 from otaseal.chips.boot_image import FlashMode
 from otaseal.delta import alignment, applying, bases, fitting, header, layout
-from otaseal.delta.instructions import THUMB, XTENSA, Instructions
+from otaseal.delta.instructions import RISCV, THUMB, XTENSA, Instructions
 from otaseal.delta.making import Stream, make
 from otaseal.delta.relocation import AddressMap, Code, Shift
 from otaseal.errors import InputError
 from support import other_images, patches, pico_images
+from support.firmware import LIBRARY
 from support.images import build_image
 
 FUNCTIONS = patches.program(400)
@@ -35,14 +36,16 @@ def test_any_bytes_come_out_of_any_others(base: bytes, data: st.DataObject) -> N
 
 
 words = st.integers(0x4020_0000, 0x4020_0FFF).map(lambda word: word.to_bytes(4, "little"))
-sites = st.sampled_from([b"\x05\x12\x00", b"\x21\xfe\xff", b"\x12\xf0\x34\xf8", b"\xff\xf7\xfe\xff", b"\x70\x47"])
+xtensa, thumb = [b"\x05\x12\x00", b"\x21\xfe\xff"], [b"\x12\xf0\x34\xf8", b"\xff\xf7\xfe\xff", b"\x70\x47"]
+riscv = [patches.jal(64), patches.jal(-4), patches.far_call(0x124), patches.far_call(-0x1008), b"\x82\x80"]
+sites = st.sampled_from([*xtensa, *thumb, *riscv])
 pieces = st.lists(words | st.binary(max_size=5) | sites, max_size=120)
 maps = st.lists(st.tuples(st.integers(0x4020_0000, 0x4020_1000), st.integers(-999, 999)), max_size=6)
 runs = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 200), st.integers(-99, 99)), max_size=2)
 
 
 @settings(max_examples=250)
-@given(pieces, maps, runs, st.sampled_from([XTENSA, THUMB]), st.data())
+@given(pieces, maps, runs, st.sampled_from([XTENSA, THUMB, RISCV]), st.data())
 def test_maker_and_device_agree_on_every_site(
     parts: list[bytes],
     shifts: list[tuple[int, int]],
@@ -123,6 +126,29 @@ def test_images_of_the_esp32_family(chip: int) -> None:
     new = other_images.esp32_image(chip, constants=patches.linked(FUNCTIONS[3:], 0x3F40_0000))
     assert applying.apply(old, make(old, new)) == new
     assert header.parse(make(old, new)).code == (0 if chip == other_images.ESP32_C3 else 3)
+
+
+def test_the_library_says_that_it_knows_riscv_as_the_maker_looks_for_it() -> None:
+    said = layout.SAYS_RISCV.rstrip(b"\0").decode()
+    assert f'return "{said}";' in (LIBRARY / "otaseal" / "instructions.h").read_text()
+
+
+def test_riscv_is_foretold_for_devices_whose_firmware_says_that_it_knows_it() -> None:
+    """Earlier libraries on these chips take no runs of code at all: they have the decoder of Xtensa."""
+    functions, sizes = [*FUNCTIONS[:150], *patches.program(3, seed=2), *FUNCTIONS[150:]], []
+    for said in (b" patch1\0", layout.SAYS_RISCV):
+        old, new = (
+            other_images.esp32_image(
+                other_images.ESP32_C3, constants=said.ljust(16, b"\0"), program=patches.riscv(some, 0x4200_0000)
+            )
+            for some in (FUNCTIONS, functions)
+        )
+        patch = make(old, new)
+        assert applying.apply(old, patch) == new
+        head = header.parse(patch)
+        assert (head.code > 0, head.instructions) == ((False, 0) if said != layout.SAYS_RISCV else (True, 2))
+        sizes.append(len(patch) - header.SIZE)
+    assert sizes[1] * 2 < sizes[0], sizes
 
 
 @pytest.mark.parametrize(

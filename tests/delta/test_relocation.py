@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otaseal.delta.instructions import THUMB, XTENSA
+from otaseal.delta.instructions import RISCV, THUMB, XTENSA
 from otaseal.delta.models import Kind
 from otaseal.delta.relocation import BLOCK, AddressMap, Shift
 from support import peers
@@ -131,6 +131,46 @@ def test_a_thumb_call_that_does_not_reach_stays(far: int) -> None:
 )
 def test_other_thumb_instructions_are_as_long_as_they_say(word: int, size: int) -> None:
     assert (THUMB.size(word), THUMB.kind(word)) == (size, None)
+
+
+@pytest.mark.parametrize(
+    ("at", "word", "to"),
+    [
+        (0x4200_0020, 0x0000_00EF, 0x4200_0020),
+        (0x4200_0024, 0x7FFF_F0EF, 0x4210_0022),
+        (0x4200_0028, 0x8000_006F, 0x41F0_0028),
+        (0x4200_002C, 0x57B0_22EF, 0x4200_2DA6),
+        (0x4200_0030, 0xFE00_80E7_FE00_0097, 0x4000_0010),
+        (0x4200_0038, 0x7C83_0067_0080_0317, 0x4280_0800),
+    ],
+)
+def test_a_riscv_call_is_what_the_linker_makes_of_it(at: int, word: int, to: int) -> None:
+    """GNU ld 2.40 made these: four JAL, then `call` and `tail`."""
+    assert (RISCV.kind(word), RISCV.size(word)) == (Kind.CALL, 8 if word >> 32 else 4)
+    assert RISCV.target(word, at) == to
+    assert RISCV.aimed(RISCV.without_distance(word), at, to) == word
+    assert RISCV.at(word.to_bytes(8, "little"), 0) == word
+
+
+@given(addresses, st.integers(0, 0xFFFF_FFFF))
+def test_a_far_riscv_call_is_aimed_anywhere(at: int, to: int) -> None:
+    moved = RISCV.aimed(0x8067_0000_0097, at, to)
+    assert RISCV.without_distance(moved) == 0x8067_0000_0097
+    assert RISCV.target(moved, at) == to
+
+
+@pytest.mark.parametrize("far", [1 << 20, -(1 << 20) - 2])
+def test_a_riscv_call_that_does_not_reach_stays(far: int) -> None:
+    assert RISCV.aimed(0x57B0_22EF, 0x4200_0020, 0x4200_0020 + far) == 0x57B0_22EF
+
+
+@pytest.mark.parametrize(
+    ("word", "size"),
+    [(0x8082, 2), (0x0000_0013, 4), (0x0000_8067, 4), (0x0001_0067_0000_0097, 4), (0x9067_0000_0097, 4)],
+)
+def test_other_riscv_instructions_are_as_long_as_they_say(word: int, size: int) -> None:
+    """The last two jump by another register than AUIPC's, and have no JALR behind it."""
+    assert (RISCV.size(word), RISCV.kind(word)) == (size, None)
 
 
 def test_a_shift_reaches_to_the_next_one_and_no_further_than_its_block() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from otaseal.delta import applying, errors, header, layout, making
 from otaseal.delta.alignment import Copy
-from otaseal.delta.instructions import THUMB
+from otaseal.delta.instructions import RISCV, THUMB
 from otaseal.delta.making import Stream
 from otaseal.delta.relocation import AddressMap, Code, Shift
 from otaseal.errors import LaterFormatError
@@ -70,18 +70,23 @@ def _made() -> list[dict[str, str]]:
         stream = Stream(old, new, some, mapped).coded(copies)
         head = patches.patch(old, new, [], shifts=len(mapped.shifts), code=len(some))[: header.SIZE]
         rows.append((name, old, new, head + stream))
-    old, new = (
-        patches.thumb(some, 0x1000_3000) for some in (functions, [*functions[:5], functions[0], *functions[5:]])
-    )
-    size = len(new) - len(old)
-    cut = 5 * size
-    copies = [Copy(0, 0, cut, size), Copy(cut, cut + size, len(old) - cut, 0)]
-    moves = AddressMap((Shift(0x1000_3000, 0), Shift(0x1000_3000 + cut, size)))
-    wrong = AddressMap((Shift(0x1000_3000, 2), Shift(0x1000_3000 + 40, -6)))
-    for name, mapped in (("Thumb code has moved", moves), ("a map of Thumb code that is wrong everywhere", wrong)):
-        stream = Stream(old, new, (Code(0, len(old), 0x1000_3000, 0, THUMB),), mapped).coded(copies)
-        head = patches.patch(old, new, [], shifts=2, code=1, instructions=1)[: header.SIZE]
-        rows.append((name, old, new, head + stream))
+    more = [*functions[:5], functions[0], *functions[5:]]
+    for kind, known, linked, at in (
+        ("Thumb", THUMB, patches.thumb, 0x1000_3000),
+        ("RISC-V", RISCV, patches.riscv, 0x4200_0020),
+    ):
+        old, new, cut = linked(functions, at), linked(more, at), len(linked(functions[:5], at))
+        size = len(new) - len(old)
+        copies = [Copy(0, 0, cut, size), Copy(cut, cut + size, len(old) - cut, 0)]
+        moves = AddressMap((Shift(at, 0), Shift(at + cut, size)))
+        wrong = AddressMap((Shift(at, 2), Shift(at + 40, -6)))
+        for name, mapped in (
+            (f"{kind} code has moved", moves),
+            (f"a map of {kind} code that is wrong everywhere", wrong),
+        ):
+            stream = Stream(old, new, (Code(0, len(old), at, 0, known),), mapped).coded(copies)
+            head = patches.patch(old, new, [], shifts=2, code=1, instructions=known.number)[: header.SIZE]
+            rows.append((name, old, new, head + stream))
     assert layout.of(old) == layout.Layout()
     refused = _refused(base, target, rows[0][3])
     return [

@@ -15,7 +15,7 @@ import pytest
 
 from otaseal.delta import header
 from otaseal.delta.errors import WrongBaseError
-from otaseal.delta.instructions import THUMB, XTENSA, Instructions
+from otaseal.delta.instructions import RISCV, THUMB, XTENSA, Instructions
 from otaseal.delta.making import make
 from support import patches, peers
 from support.firmware import LIBRARY, run_compiler
@@ -54,7 +54,8 @@ def decoders(
 ) -> list[tuple[Instructions, PatchDecoder]]:
     """Return the decoder of each set of instructions, which takes patches with runs of no other."""
     pico = PatchDecoder.compile(tmp_path_factory.mktemp("thumb"), "-DARDUINO_ARCH_RP2040")
-    return [(XTENSA, decoder), (THUMB, pico)]
+    esp32 = PatchDecoder.compile(tmp_path_factory.mktemp("riscv"), "-DARDUINO_ARCH_ESP32", "-D__riscv")
+    return [(XTENSA, decoder), (THUMB, pico), (RISCV, esp32)]
 
 
 def agree(decoder: PatchDecoder, cases: Iterable[tuple[bytes, bytes]]) -> list[int]:

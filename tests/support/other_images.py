@@ -21,14 +21,16 @@ def esp32_image(
     described: bool = True,
     at: tuple[int, int] | None = None,
     constants: bytes = b"",
+    program: bytes = b"",
     flash: tuple[int, int] = (2, 0x20),
     padding: int = 0,
 ) -> bytes:
     """Return an image in the format of ESP-IDF: header of 24 bytes, segments, checksum, SHA-256.
 
     `described` puts the description of an application in front, as every application since ESP-IDF 3.3 has it; `at` are
-    the addresses of what is loaded to RAM, `constants` what the code reads, and `flash` the header's mode and its size
-    and speed. `padding` are the bytes of a segment that is not loaded, before what has to begin a page of flash.
+    the addresses of what is loaded to RAM, `constants` what the code reads, `program` what runs in flash, and `flash`
+    the header's mode and its size and speed. `padding` are the bytes of a segment that is not loaded, before what has
+    to begin a page of flash.
     """
     description = struct.pack("<IIII32s32s", 0xABCD5432, 0, 0, 0, b"1.0", b"blink").ljust(256, b"\0")
     code = bytes(range(256)) * 40
@@ -38,7 +40,7 @@ def esp32_image(
         read_only = (description if described else b"") + code + constants + bytes(-len(constants) % 4)
         moved = [(0, bytes(padding))] if padding else []
         mapped = [(data, read_only), *moved] if described else [*moved, (data, read_only)]
-        segments = [*mapped, (text, code), *segments]
+        segments = [*mapped, (text, program or code), *segments]
     out = struct.pack("<BBBBI", 0xE9, len(segments), *flash, _IRAM)
     out += struct.pack("<B3sHBHH4sB", 0xEE, b"", chip, 0, 0, 0xFFFF, b"", 1)
     checksum = 0xEF

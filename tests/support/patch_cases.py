@@ -43,8 +43,8 @@ REFUSED: dict[str, tuple[type[Exception], str, Callable[[], bytes]]] = {
     "instructions without code": (DamagedPatchError, "instructions 1", lambda: PATCH[:11] + b"\1" + PATCH[12:]),
     "instructions of a later format": (
         DamagedPatchError,
-        "instructions 2",
-        lambda: patches.patch(BASE, TARGET, RUNS_4[:4], code=1, instructions=2),
+        "instructions 3",
+        lambda: patches.patch(BASE, TARGET, RUNS_4[:4], code=1, instructions=3),
     ),
     "65 shifts": (DamagedPatchError, "65 shifts", lambda: patches.patch(BASE, TARGET, SHIFTS_65, shifts=65)),
     "4 runs of code": (DamagedPatchError, "4 runs", lambda: patches.patch(BASE, TARGET, RUNS_4, code=4)),
@@ -196,7 +196,9 @@ def _code(noise: random.Random, parts: int) -> bytes:
             (noise.randbytes(2), b"\0\0", b"\xff\xff", b"\xff\x7f", b"\0\x80")
         )
         call = patches.bl(noise.choice((noise.randrange(-(1 << 24), 1 << 24), 0, -4, (1 << 24) - 2, -(1 << 24))) & ~1)
-        other = noise.choice((call, call, b"\x1d\xf0", b"\xbf\xf3\x4f\x8f", noise.randbytes(noise.randrange(5))))
+        far = noise.choice((noise.randrange(-(1 << 20), 1 << 20), 0, -4, (1 << 20) - 2, -(1 << 20), 0x7FE, 0x800)) & ~1
+        jump = noise.choice((patches.jal(far), patches.far_call(far * noise.choice((1, 999)) & 0xFFFF_FFFE)))
+        other = noise.choice((call, jump, b"\x1d\xf0", b"\xbf\xf3\x4f\x8f", noise.randbytes(noise.randrange(5))))
         base += noise.choice((address, address, operation, operation, other, other))
     return base or b"\0"
 

@@ -121,6 +121,37 @@ def bl(distance: int) -> bytes:
     return struct.pack("<HH", first, second)
 
 
+def riscv(functions: Sequence[Function], at: int) -> bytes:
+    """Return functions of the same names and calls in RISC-V code from the address `at` on; every other call is far.
+
+    Each is what is its own (compressed instructions), and its calls.
+    """
+    sizes = [len(function.body) + sum(4 + 4 * (name % 2) for name in function.calls) for function in functions]
+    starts: dict[int, int] = {}
+    for number, function in enumerate(functions):
+        starts.setdefault(function.name, at + sum(sizes[:number]))
+    first = next(iter(starts.values()))
+    code = b""
+    for function in functions:
+        code += bytes(byte & (0xFF if place % 2 else 0xFD) for place, byte in enumerate(function.body))
+        for name in function.calls:
+            distance = starts.get(name, first) - at - len(code)
+            code += far_call(distance) if name % 2 else jal(distance)
+    return code
+
+
+def jal(distance: int) -> bytes:
+    """Return the RISC-V call (JAL ra) over so many bytes, with the bits of the distance where the manual has them."""
+    bits = (distance >> 20 & 1) << 31 | (distance >> 1 & 0x3FF) << 21 | (distance >> 11 & 1) << 20
+    return struct.pack("<I", bits | (distance >> 12 & 0xFF) << 12 | 0xEF)
+
+
+def far_call(distance: int) -> bytes:
+    """Return AUIPC ra and JALR ra over so many bytes."""
+    upper = distance + 0x800 & 0xFFFF_F000
+    return struct.pack("<II", upper | 0x97, (distance & 0xFFF) << 20 | 0x80E7)
+
+
 def image(functions: Sequence[Function], **options: Any) -> bytes:
     """Return an ESP8266 image that holds this code."""
     return images.build_image(code_size=0, embedded=linked(functions), **options)

@@ -74,15 +74,16 @@ def without_what_moves(data: bytes, layout: Layout) -> bytes:
     masked = bytearray(data)
     literals: set[int] = set()
     for segment in layout.segments if layout.code else ():
-        found = chosen(data, segment.start, segment.start + segment.size, lambda word: word // BLOCK in layout.blocks)
-        literals.update(found)
-        for place in found:
+        words = chosen(data, segment.start, segment.start + segment.size, lambda word: word // BLOCK in layout.blocks)
+        literals.update(words)
+        for place in words:
             masked[place : place + 3] = bytes(3)
     for run in layout.code:
         known = layout.instructions
         for place in known.places(data, run.start, run.start + run.size, literals):
-            still = known.without_distance(known.at(data, place))
-            masked[place : place + known.width] = still.to_bytes(known.width, "little")
+            found = known.at(data, place)
+            size = known.size(found)
+            masked[place : place + size] = known.without_distance(found).to_bytes(size, "little")
     return _REPEATED.sub(_numbered, bytes(masked))
 
 

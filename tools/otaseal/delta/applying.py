@@ -178,9 +178,10 @@ class _Reader:
     def _instruction(self, run: Code, place: int, end: int, moved: int) -> bytes:
         known = run.instructions
         old = known.at(self._base, place)
-        after, aligned = place + known.size(old), place + 3 & ~3
-        if aligned < after and self._address(aligned, end, moved) is not None:
-            return self._base[place:aligned]
+        after = place + known.size(old)
+        for aligned in range(place + 3 & ~3, after, 4):
+            if self._address(aligned, end, moved) is not None:
+                return self._base[place:aligned]
         kind = known.kind(old)
         if kind is None:
             return self._base[place:after]
@@ -189,7 +190,7 @@ class _Reader:
         now = known.aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)
         if now == old:
             return self._base[place:after]
-        return self._expected(kind, place, now.to_bytes(known.width, "little"))
+        return self._expected(kind, place, now.to_bytes(known.size(old), "little"))
 
     def _expected(self, kind: Kind, place: int, predicted: bytes) -> bytes:
         """Return what is `predicted` where the patch says that this holds, else the base's own bytes."""

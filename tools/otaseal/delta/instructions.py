@@ -2,7 +2,7 @@
 
 One class for each set of instructions that a patch can name, the same for who makes and who applies. Instructions are
 numbers, their bytes little-endian. Sources: Xtensa ISA reference manual, CALL0/4/8/12 and L32R; ARMv6-M and ARMv8-M
-architecture reference manuals, BL (T1).
+architecture reference manuals, BL (T1); RISC-V instruction set manual, volume I, JAL, AUIPC and JALR.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ _WORD = 0xFFFF_FFFF
 
 
 class Instructions(ABC):
-    """A set of instructions: its `number` in a patch, and the bytes (`width`) of those with a distance."""
+    """A set of instructions: its `number` in a patch, and the bytes (`width`) of the longest one with a distance."""
 
     number: ClassVar[int]
     width: ClassVar[int]
 
     def at(self, data: bytes, place: int) -> int:
-        """Return the `width` bytes at an offset."""
+        """Return the instruction at an offset, behind which there are `width` bytes."""
         return int.from_bytes(data[place : place + self.width], "little")
 
     @abstractmethod
@@ -184,8 +184,80 @@ class Thumb(Instructions):
         return instruction & self._CALL[0]
 
 
-XTENSA, THUMB = Xtensa(), Thumb()
-SETS: dict[int, Instructions] = {known.number: known for known in (XTENSA, THUMB)}
+class RiscV(Instructions):
+    """Calls and jumps: JAL, and AUIPC with the JALR behind it, which is as one instruction of eight bytes here."""
+
+    number = 2
+    width = 8
+    _JUMP, _FAR, _FAR_JUMP = 0x6F, 0x17, 0x67
+    _REACH = 1 << 20
+
+    def at(self, data: bytes, place: int) -> int:
+        """See Instructions."""
+        both = int.from_bytes(data[place : place + 8], "little")
+        return both & (1 << 8 * self.size(both)) - 1
+
+    def begins(self, place: int) -> bool:
+        """See Instructions."""
+        return place % 2 == 0
+
+    def size(self, instruction: int) -> int:
+        """See Instructions."""
+        if instruction & 3 != 3:
+            return 2
+        is_far = instruction & 0x7F == self._FAR and instruction >> 32 & 0x707F == self._FAR_JUMP
+        return 8 if is_far and instruction >> 7 & 31 == instruction >> 47 & 31 else 4
+
+    def kind(self, instruction: int) -> Kind | None:
+        """See Instructions."""
+        return Kind.CALL if self.size(instruction) == 8 or instruction & 0x7F == self._JUMP else None
+
+    def places(self, data: bytes, start: int, end: int, literals: Collection[int]) -> Iterator[int]:
+        """See Instructions."""
+        place = start if start % 2 == 0 else (start | 3) + 1
+        while place + 8 <= end:
+            if place in literals:
+                place += 4
+                continue
+            low = data[place] & 0x7F
+            if low & 3 != 3:
+                place += 2
+                continue
+            after = place + (self.size(int.from_bytes(data[place : place + 8], "little")) if low == self._FAR else 4)
+            word = next((word for word in range(place + 3 & ~3, after, 4) if word in literals), None)
+            if word is None and (low == self._JUMP or after == place + 8):
+                yield place
+            place = after if word is None else word
+
+    def target(self, instruction: int, at: int) -> int:
+        """See Instructions."""
+        if instruction & 0x7F == self._FAR:
+            return at + (instruction & 0xFFFF_F000) + (instruction >> 52 ^ 0x800) - 0x800 & _WORD
+        distance = instruction >> 11 & 1 << 20 | instruction & 0xFF000 | instruction >> 9 & 0x800
+        return at + ((distance | instruction >> 20 & 0x7FE) ^ self._REACH) - self._REACH & _WORD
+
+    def aimed(self, instruction: int, at: int, address: int) -> int:
+        """See Instructions."""
+        distance = address - at & _WORD
+        if instruction & 0x7F == self._FAR:
+            high = distance + 0x800 & 0xFFFF_F000
+            return self.without_distance(instruction) | high | (distance & 0xFFF) << 52
+        if not -self._REACH <= _signed(distance) < self._REACH:
+            return instruction
+        upper = (distance >> 20 & 1) << 31 | (distance >> 1 & 0x3FF) << 21 | (distance >> 11 & 1) << 20
+        return self.without_distance(instruction) | upper | distance & 0xFF000
+
+    def without_distance(self, instruction: int) -> int:
+        """See Instructions."""
+        return instruction & 0x000F_FFFF_0000_0FFF
+
+    def are_alike(self, old: int, new: int) -> bool:
+        """See Instructions."""
+        return self.without_distance(old) == self.without_distance(new)
+
+
+XTENSA, THUMB, RISCV = Xtensa(), Thumb(), RiscV()
+SETS: dict[int, Instructions] = {known.number: known for known in (XTENSA, THUMB, RISCV)}
 """By their numbers in the header of a patch."""
 
 

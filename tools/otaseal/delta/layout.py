@@ -6,7 +6,7 @@ A device knows none of this: the patch says all that it needs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ..chips import images
@@ -17,9 +17,11 @@ from ..chips.pico import APP_OFFSET as PICO_APP_OFFSET
 from ..chips.pico import FLASH_BASE, RAM_BASE, PicoImage
 from ..errors import InputError
 from .header import MAX_CODE
-from .instructions import THUMB, XTENSA, Instructions
+from .instructions import RISCV, THUMB, XTENSA, Instructions
 from .relocation import BLOCK, Code
 
+SAYS_RISCV = b" patch1 riscv\0"
+"""In firmware whose library decodes RISC-V (instructions.h): earlier ones have Xtensa's decoder on these chips, too."""
 _XTENSA = frozenset(("esp8266", "esp32", "esp32s2", "esp32s3"))
 _INSTRUCTIONS = range(0x4000_0000, 0x4300_0000)
 _LEAST_CODE = 2048
@@ -57,9 +59,16 @@ def of(data: bytes) -> Layout:
     segments = tuple(_segments(image))
     code = tuple(found for found in segments if found.address in _INSTRUCTIONS and found.size >= _LEAST_CODE)
     blocks = (range(found.address // BLOCK, (found.address + found.size) // BLOCK + 1) for found in segments)
-    return Layout(
-        segments, code if image.chip in _XTENSA else (), frozenset(block for some in blocks for block in some)
-    )
+    known = XTENSA if image.chip in _XTENSA else RISCV
+    return Layout(segments, code, frozenset(block for some in blocks for block in some), known)
+
+
+def of_both(base: bytes, target: bytes) -> tuple[Layout, Layout]:
+    """Return the layouts of what a device runs and of an image for it, with code only where its decoder knows that."""
+    both = of(base), of(target)
+    if both[0].instructions is RISCV and SAYS_RISCV not in base:
+        return replace(both[0], code=()), replace(both[1], code=())
+    return both
 
 
 def _of_pico(image: PicoImage) -> Layout:

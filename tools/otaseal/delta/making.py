@@ -40,7 +40,7 @@ def make(base: bytes, new: bytes) -> bytes:
         check_size(len(data), what)
         if not data:
             raise InputError(f"the {what} is empty", "give the image of a build")
-    layouts = layout.of(base), layout.of(new)
+    layouts = layout.of_both(base, new)
     copies = align(base, new, *layouts)
     code = layout.runs_of_code(*layouts)
     shifts = fitting.fit(base, new, copies, code, layouts[0].blocks | layouts[1].blocks)
@@ -153,7 +153,7 @@ class Stream:
                 now = known.aimed(old, at + moved + run.moved & WORD, to + self._shifts.amount(to) & WORD)
                 kind = known.kind(old)
                 if now != old and kind is not None:
-                    yield Site(place, kind, now.to_bytes(known.width, "little"))
+                    yield Site(place, kind, now.to_bytes(known.size(old), "little"))
 
     def _literals(self, start: int, end: int) -> dict[int, int]:
         if not self._shifts.shifts:

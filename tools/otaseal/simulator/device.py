@@ -115,7 +115,7 @@ class Device:
     def takes_patches(self) -> bool:
         """Whether a request for firmware says that a patch may come."""
         known = self.decoder is not None and not self.whole_only and self.identity is not None
-        return known and library.SAYS_PATCHES in self.running
+        return known and any(said in self.running for said in library.SAYS_PATCHES)
 
     @property
     def chip_name(self) -> str:

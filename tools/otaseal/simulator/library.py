@@ -23,8 +23,8 @@ FIRMWARE, CERTIFICATES = 0, 1
 MOST_ATTEMPTS = 3
 ANY_BOARD = bytes(8)
 PATCH_START = b"O"
-SAYS_PATCHES = b" patch1\0"
-"""In firmware whose library takes patches, and says so (proof.cpp)."""
+SAYS_PATCHES = b" patch1\0", b" patch1 riscv\0"
+"""One of these is in firmware whose library takes patches, and says so (instructions.h)."""
 FEXTRA = 0x04
 SUBFIELD = 16  # where the manifest stands in a gzip: 10 bytes of header, XLEN, and the subfield's own 4
 _LAYOUT = struct.Struct("<8sBBBBII8s8s28s")

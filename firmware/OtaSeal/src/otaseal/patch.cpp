@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "instructions.h"
-
 namespace otaseal {
 
 static constexpr uint32_t MAGIC = 0x5361744f, MAGIC_END = 0x446c6165;  // "OtaSealD": a string would lie in RAM
@@ -153,18 +151,22 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
   while (at < until) {
     if (at >= _runEnd) findRun(at);
     uint8_t *bytes = _window + (at - _begin);
-    const uint32_t left = _runEnd - at, aligned = (0 - at) & 3;
+    const uint32_t left = _runEnd - at;
+    uint32_t aligned = (0 - at) & 3, amount;
     const bool begins = Instructions::begins(at), code = _run != nullptr && left >= Instructions::WIDTH && begins;
     uint32_t size = words || !begins ? WORD - (at & 3) : until - at;
     if (size > left) size = left;
     if (code) size = Instructions::size(bytes);
-    const bool isWord = words && aligned < size && at + aligned + WORD <= _end;
-    const uint32_t amount = isWord ? _map.amount(wordAt(bytes + aligned)) : 0;
+    for (;; aligned += WORD) {
+      const bool isWord = words && aligned < size && at + aligned + WORD <= _end;
+      amount = isWord ? _map.amount(wordAt(bytes + aligned)) : 0;
+      if (Instructions::WIDTH <= WORD || !isWord || amount != 0) break;  // two begin in a longer one
+    }
     if (amount != 0) {
       size = aligned;
       if (aligned == 0) settle(Word, bytes, wordAt(bytes) + amount, size = WORD);
     } else if (code && Instructions::hasDistance(bytes)) {
-      aim(at, bytes);
+      aim(at, bytes, size);
     }
     at += size;
   }
@@ -172,15 +174,15 @@ uint32_t PatchDecoder::foretell(uint32_t at, uint32_t until) {
 }
 
 // The instruction at `at` with what it means moved.
-void PatchDecoder::aim(uint32_t at, uint8_t *bytes) {
-  const uint32_t old = Instructions::read(bytes);
+void PatchDecoder::aim(uint32_t at, uint8_t *bytes, uint32_t size) {
+  const Instructions::Number old = Instructions::read(bytes);
   const uint32_t from = _run->address + at - _run->start, to = from + _moved + _run->moved;
-  const uint32_t now = Instructions::aimed(_map, old, from, to);
-  if (now != old) settle(Instructions::isCall(old) ? Call : Load, bytes, now, Instructions::WIDTH);
+  const Instructions::Number now = Instructions::aimed(_map, old, from, to);
+  if (now != old) settle(Instructions::isCall(old) ? Call : Load, bytes, now, size);
 }
 
 // Takes what is expected of a site of this kind, if the patch says that it holds; else the base's bytes stay.
-void PatchDecoder::settle(Kind kind, uint8_t *bytes, uint32_t expected, uint32_t size) {
+void PatchDecoder::settle(Kind kind, uint8_t *bytes, Instructions::Number expected, uint32_t size) {
   uint8_t &missed = _missed[kind];
   missed = static_cast<uint8_t>(_coder.takeBit(_chances.held[kind][missed], RATE));
   if (missed == 0) memcpy(bytes, &expected, size);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "address_map.h"
+#include "instructions.h"
 #include "patch_io.h"
 #include "range_decoder.h"
 
@@ -30,8 +31,8 @@ class PatchDecoder {  // 1.3 KB
  private:
   static constexpr uint32_t LARGEST = 1UL << 24;  // bytes of a base or an image
   static constexpr uint8_t HEADER = 68, RUNS = 3, PIECE = 64;
-  // A unit begins in a piece, is decided by a word up to four bytes behind it, and makes no more than these.
-  static constexpr uint8_t WINDOW = PIECE + 4;
+  // A unit begins in a piece, is decided by a word up to four or eight bytes behind it, and makes no more than these.
+  static constexpr uint8_t WINDOW = PIECE + (Instructions::WIDTH > 4 ? 8 : 4);
   static_assert(WINDOW >= 2 * RangeDecoder::NUMBER && WINDOW >= HEADER, "it is used for other things before");
   enum Kind : uint8_t { Word, Call, Load, Kinds };
 
@@ -54,8 +55,8 @@ class PatchDecoder {  // 1.3 KB
   void copy(uint32_t at);
   bool load(uint32_t at);
   uint32_t foretell(uint32_t at, uint32_t until);
-  void aim(uint32_t at, uint8_t *bytes);
-  void settle(Kind kind, uint8_t *bytes, uint32_t expected, uint32_t size);
+  void aim(uint32_t at, uint8_t *bytes, uint32_t size);
+  void settle(Kind kind, uint8_t *bytes, Instructions::Number expected, uint32_t size);
   void findRun(uint32_t at);
   uint32_t differing(uint32_t at);
   void insert(uint32_t size);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "files.h"
+#include "instructions.h"
 
 #if defined(ARDUINO_ARCH_ESP32)
 #include <nvs.h>
@@ -157,7 +158,7 @@ void OtaSeal::address(Request &request, const char *file) {
   const uint32_t now = clock();
   sequence = now > sequence ? now : sequence + 1;
   snprintf_P(at, static_cast<size_t>(said + sizeof said - at), PSTR("\n%s%s\n%u\n"), capabilities,
-             request.patches ? " patch1" : "", static_cast<unsigned>(sequence));
+             request.patches ? Instructions::words() : "", static_cast<unsigned>(sequence));
   PGM_P last = sendLines(request.http, claims);
   if (prove(said, name, _showsKey)) addHeader(request.http, OURS, last, said);
   _showsKey = false;
