@@ -40,7 +40,7 @@ async def promote(
     The provenance that the server asks for is asked for here, too: a release may be older than that, or restored. What
     the channel gives out, or gave to all its devices, needs none: nothing may stand in the way back (ADR 0041).
     """
-    product, channel, who = target[:3]
+    product, channel, who, _ = target
     release = context.catalog.release(product, version)
 
     def change(before: Channel | None) -> Pointer:
@@ -61,7 +61,7 @@ async def set_percent(
 
     With `set_aside` the failures so far do not count any more.
     """
-    product, channel, who = target[:3]
+    product, channel, who, _ = target
 
     def change(before: Channel | None) -> Pointer:
         if before is None:
@@ -77,7 +77,7 @@ async def set_percent(
 
 async def roll_back(context: OperatorContext, target: Target, agreed: Consent) -> dict[str, Any]:
     """Point a channel back at the last version that all its devices had, and return the effect."""
-    product, channel, who = target[:3]
+    product, channel, who, _ = target
 
     def back(before: Channel) -> Channel:
         if before.previous is not None:
@@ -123,7 +123,7 @@ async def point(
     context: OperatorContext, target: Target, change: Callable[[Channel | None], Pointer], event: str
 ) -> dict[str, Any]:
     """Point a channel at what `change` makes of its state, and return the effect."""
-    store, (product, channel, who) = context.catalog.store, target[:3]
+    store, (product, channel, who, _) = context.catalog.store, target
     async with context.publishing:
         before = context.catalog.channel(product, channel)
         pointer = await asyncio.to_thread(change, before)

@@ -25,7 +25,7 @@ Change = Callable[[Channel], Pointer]
 
 def begin_next(store: Store, target: Target, state: Channel, why: str, now: float) -> dict[str, Any]:
     """Begin the next wave of a channel that is in this state, and return the event; raises as `Store.point`."""
-    product, channel, who = target[:3]
+    product, channel, who, _ = target
     assert state.pointer.plan is not None
     plan = state.pointer.plan.next(now)
     store.point(product, channel, state.pointer.with_plan(plan), expected=state.generation, by=who)
@@ -114,7 +114,7 @@ async def _change(
     context: OperatorContext, target: Target, change: Change, event: str, **values: object
 ) -> dict[str, Any]:
     """Point a channel at what `change` makes of its state, with a line in the audit log that says why."""
-    product, channel, _ = target[:3]
+    product, channel, *_ = target
 
     def changed(before: Channel | None) -> Pointer:
         if before is None:
@@ -132,7 +132,7 @@ async def _change(
 
 
 def _event(name: str, target: Target, version: str, **values: object) -> dict[str, Any]:
-    product, channel, who = target[:3]
+    product, channel, who, _ = target
     return {"event": name, "product": product, "channel": channel, "version": version, **values, "by": who}
 
 
@@ -168,7 +168,7 @@ def _came_back(context: OperatorContext, product: str, device: str, version: str
 
 
 def _require_grantable(context: OperatorContext, target: Target, pointer: Pointer, device: str) -> None:
-    product, channel, _ = target[:3]
+    product, channel, *_ = target
     _require_running(pointer)
     if context.fleet.channel_of(product, device) != channel:
         raise NotFoundError(

@@ -66,7 +66,7 @@ async def rollback(page: Page, visit: Visit) -> Asked:
 
 async def _promotion(page: Page, target: Target, version: str, query: Mapping[str, str]) -> Form:
     """Return the form that gives a channel a version: one that asks for the version first, where there is none."""
-    catalog, (product, channel, _) = page.context.catalog, target[:3]
+    catalog, (product, channel, *_) = page.context.catalog, target
     if not version:
         versions = tuple(release.version for release in await asyncio.to_thread(catalog.releases, product))
         choice = Field("version", "Release", "select", choices=versions)
@@ -83,7 +83,7 @@ async def _promotion(page: Page, target: Target, version: str, query: Mapping[st
 
 async def what_it_does(page: Page, target: Target, version: str) -> tuple[tuple[str, ...], tuple[Field, ...]]:
     """Return in words what it does to give a channel a version, and the consents that takes; raises NotFoundError."""
-    context, (product, channel, _) = page.context, target[:3]
+    context, (product, channel, *_) = page.context, target
     release, before = context.catalog.release(product, version), context.catalog.channel(product, channel)
     effect = await asyncio.to_thread(context.fleet.effect, release, channel, before)
     said = (await asyncio.to_thread(context.notes.of, product)).get(version, NO_NOTES)
@@ -106,7 +106,7 @@ def _percentage(page: Page, target: Target, percent: str | None) -> Form:
 
 async def _return(page: Page, target: Target) -> Form:
     """Return the form that takes a channel back, with what that does."""
-    context, (product, channel, _) = page.context, target[:3]
+    context, (product, channel, *_) = page.context, target
     before = context.channel_state(product, channel)
     release = None if before.previous is None else context.catalog.sound(product, before.previous)
     if release is None:

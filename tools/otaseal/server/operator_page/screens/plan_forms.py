@@ -59,7 +59,7 @@ async def start(page: Page, visit: Visit) -> Asked:
 
 async def _plan_form(page: Page, target: Target, version: str, plan: PlanFile, text: str) -> Form:
     """Return the form that begins a plan, which it carries as the `text` of its waves in JSON."""
-    product, channel, _ = target[:3]
+    product, channel, *_ = target
     facts, consents = await what_it_does(page, target, check_version(version))
     shown = await asyncio.to_thread(rollout_status.preview, page.context, product, channel, plan.waves)
     limits = limit_fields(page.context.catalog.channel(product, channel), plan.max_failed, plan.patience)
