@@ -64,6 +64,8 @@ def test_there_are_not_too_many_nor_too_long_ones(tmp_path: Path) -> None:
         ({"issuer": "http://ci.local"}, "is not an issuer"),
         ({"issuer": "https://user@ci.local"}, "is not an issuer"),
         ({"issuer": "https://ci.local#"}, "is not an issuer"),
+        ({"issuer": "https://[::1"}, "is not an issuer"),
+        ({"issuer": "https://ci..local"}, "is not an issuer"),
         ({"audience": ""}, "the audience is ''"),
         ({"scopes": ()}, "0 scopes"),
         ({"scopes": ("../x",)}, "a scope's product"),

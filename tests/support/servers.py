@@ -272,6 +272,13 @@ def publish(server: Running, version: str, *signed: bytes, rehearsal: str = "", 
     return deploy(operator(server), signed, origin, wanted, rehearsal)
 
 
+def publish_two(server: Running) -> Running:
+    """Publish 1.0 and then 1.1 into the stable channel, and return the server."""
+    for seed, version in ((1, "1.0"), (2, "1.1")):
+        publish(server, version, server.world.firmware(seed).signed)
+    return server
+
+
 def deploy(
     client: Client, signed: Sequence[bytes], origin: Origin, options: Options, rehearsal: str = ""
 ) -> Deployment:

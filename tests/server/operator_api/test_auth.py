@@ -105,10 +105,10 @@ def test_the_client_trusts_nobody_else(start_server: StartServer) -> None:
     with pytest.raises(SystemFaultError, match="not JSON"):
         Client(f"https://localhost:{server.port}", server.token, server.world.ca).get("/v1/products")
     for url in ("http://localhost", "localhost:8444", "https://localhost/path", "https://", "https://a:b"):
-        with pytest.raises(ConfigError, match=r"is not a server|no port"):
+        with pytest.raises(ConfigError, match="is not a server"):
             Client(url)
     for host in ("[::1", "a..b", "a" * 300, "a b", ".", "a:99999"):
-        with pytest.raises(ConfigError, match="has no host or no port that can be"):
+        with pytest.raises(ConfigError, match="is not a server"):
             Client(f"https://{host}")
     for url in ("https://[::1]:8444", "https://büro.local"):
         assert Client(url).host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.page_client import CHANNEL, FormReader, visit
-from support.servers import PRODUCT, Running, StartServer, operator, publish
+from support.servers import PRODUCT, Running, StartServer, operator, publish_two
 
 API = f"/v1/products/{PRODUCT}/channels/stable"
 WAVES = [{"percent": 10}, {"percent": 50}, {"percent": 100}]
@@ -14,10 +14,7 @@ WAVES = [{"percent": 10}, {"percent": 50}, {"percent": 100}]
 @pytest.fixture(scope="module")
 def two(shared_server: StartServer) -> Running:
     """Return a server with two releases, 1.0 and 1.1, that no device has asked."""
-    server = shared_server()
-    for seed, version in ((1, "1.0"), (2, "1.1")):
-        publish(server, version, server.world.firmware(seed).signed)
-    return server
+    return publish_two(shared_server())
 
 
 @pytest.mark.parametrize("change", ["percent", "rollback", "promote?version=1.0", "rollout/approve"])

@@ -50,13 +50,11 @@ class Client:
     certificate: tuple[Path, Path] | None = None
 
     def __post_init__(self) -> None:
-        hint = "write https://host:port, as in https://update.local:8444"
-        try:
-            parts = addresses.dialled(self.url)
-        except ValueError as error:
-            raise ConfigError(f"'{self.url}' has no host or no port that can be", hint) from error
+        parts = addresses.split_url(self.url)
         if parts.scheme != "https" or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
-            raise ConfigError(f"'{self.url}' is not a server", hint)
+            raise ConfigError(
+                f"'{self.url}' is not a server", "write https://host:port, as in https://update.local:8444"
+            )
 
     @property
     def is_known(self) -> bool:

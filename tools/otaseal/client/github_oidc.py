@@ -44,11 +44,8 @@ class GithubToken:
                 f"'{URL_VARIABLE if not url else SECRET_VARIABLE}' is not set: this is no job that gets tokens",
                 "give the job 'permissions: id-token: write'; elsewhere leave --oidc and custom_otaseal_oidc out",
             )
-        try:
-            is_right = addresses.dialled(url).scheme == "https" and bool(addresses.dialled(url).hostname)
-        except ValueError:
-            is_right = False
-        if not is_right:
+        parts = addresses.split_url(url)
+        if parts.scheme != "https" or not parts.hostname:
             raise ConfigError(f"{URL_VARIABLE} is '{url[:80]}'", "GitHub's runner sets it to an address with https")
         return cls(url, secret, server.rstrip("/"))
 

@@ -12,6 +12,7 @@ import ipaddress
 import secrets
 from dataclasses import dataclass
 
+from .. import addresses
 from ..errors import ConfigError, InputError, OtasealError, SystemFaultError, VerificationError
 from ..simulator import tls_messages as messages
 from ..simulator.connection import dial
@@ -49,16 +50,13 @@ def parse_target(text: str) -> tuple[str, int]:
         host, port = rest, ""
     number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else DEFAULT_PORT if not port else 0
     host = host.removeprefix("[").removesuffix("]")
-    if not _can_be_asked(host) or not 0 < number < 65536 or "://" in text.removeprefix("https://"):
+    try:
+        addresses.check_host(host)
+    except ValueError:
+        host = ""
+    if not host or not 0 < number < 65536 or "://" in text.removeprefix("https://"):
         raise ConfigError(f"'{text}' names no server", "write host:port, as in update.local:8443")
     return host, number
-
-
-def _can_be_asked(host: str) -> bool:
-    try:
-        return bool(host.encode("idna"))  # as sockets do
-    except UnicodeError:
-        return False
 
 
 def probe(host: str, port: int, server_name: str | None = None, timeout: float = TIMEOUT) -> LiveServer:

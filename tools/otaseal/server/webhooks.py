@@ -75,11 +75,8 @@ def read_hook(path: Path) -> Hook:
 
 
 def _checked_url(url: str, path: Path) -> str:
-    try:
-        parts = addresses.dialled(url)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        parts, host = urlsplit(""), ""
+    parts = addresses.split_url(url)
+    host = parts.hostname or ""
     plain = url.isascii() and url.isprintable() and " " not in url
     if not plain or not host or parts.username is not None or parts.scheme not in ("http", "https"):
         raise ConfigError(f"the first line of '{path}' is no address of a webhook", "write https://host/path")

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from .. import addresses
 from ..errors import ConfigError, InputError
 from ..formats import refuse_later
 from ..pki.scope import MAX_SCOPES, Scope, parse_scope
@@ -140,7 +140,7 @@ def short_issuer(issuer: str) -> str:
 def check_issuer(issuer: str) -> str:
     """Return an issuer as its tokens name it, of its address or its short name; raises ConfigError."""
     issuer = KNOWN.get(issuer, issuer)
-    parts = urlsplit(issuer)
+    parts = addresses.split_url(issuer)
     if parts.scheme != "https" or not parts.hostname or parts.query or "#" in issuer or parts.username:
         raise ConfigError(
             f"'{issuer}' is not an issuer",

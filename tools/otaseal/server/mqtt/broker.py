@@ -17,7 +17,6 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from ... import addresses, files
 from ...errors import ConfigError
@@ -80,11 +79,8 @@ def read_broker(path: Path) -> Broker:
 
 
 def _address(url: str, path: Path) -> tuple[str, int, bool]:
-    try:
-        parts = addresses.dialled(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        parts, host, port = urlsplit(""), "", None
+    parts = addresses.split_url(url)
+    host, port = parts.hostname or "", parts.port
     if not host or parts.scheme not in PORTS or parts.path not in ("", "/") or parts.username is not None:
         raise ConfigError(f"the url in '{path}' is no address of a broker", "write mqtts://host or mqtts://host:port")
     if parts.scheme == "mqtt" and not is_this_machine(host):

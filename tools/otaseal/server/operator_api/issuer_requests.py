@@ -11,8 +11,9 @@ import json
 import re
 import ssl
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
+from ... import addresses
 from ...errors import SystemFaultError
 
 MAX_ANSWER = 256 * 1024
@@ -49,13 +50,9 @@ def fault(reason: str) -> SystemFaultError:
 
 def _split(url: str) -> SplitResult:
     """Return the parts of an address that can be asked; raises SystemFaultError."""
-    try:
-        parts = urlsplit(url if _URL.fullmatch(url) else "")
-        parts.port, (parts.hostname or "").encode("idna")  # both refuse what is none
-        if parts.hostname and parts.port != 0:
-            return parts
-    except ValueError:
-        pass  # as any other that is none
+    parts = addresses.split_url(url)
+    if _URL.fullmatch(url) and parts.hostname and parts.port != 0:
+        return parts
     raise fault(f"'{url[:200]}' is no address with https")
 
 

@@ -22,6 +22,7 @@ import psycopg
 from psycopg import conninfo, errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from ... import addresses
 from ...errors import ConfigError, CorruptStoreError, InputError, LaterFormatError, NotFoundError, SystemFaultError
 from ..sql import Values
 from . import schema
@@ -255,8 +256,8 @@ def check_url(url: str) -> str:
         given = conninfo.conninfo_to_dict(url)
         for host in str(given.get("host") or "").split(","):
             if not host.startswith("/"):  # that of a socket
-                host.encode("idna")  # as psycopg does, which would raise it when it connects
-    except (psycopg.Error, UnicodeError) as error:
+                addresses.check_host(host)
+    except (psycopg.Error, ValueError) as error:
         raise ConfigError("this is no address of a PostgreSQL database", hint) from error
     if given.get("password"):
         raise ConfigError(
