@@ -239,6 +239,11 @@ def test_a_live_server_that_is_not_there_is_to_be_started(rehearse: Command) -> 
     )
 
 
+def test_a_name_that_no_host_can_have_is_said(rehearse: Command) -> None:
+    for host in ("a..b", "a" * 300):
+        rehearse("--url", f"https://{host}/x").failed(2, f"'{host}' is neither an address nor a host name")
+
+
 def test_a_device_that_verifies_nothing_makes_the_table_fail(rehearse: Command, project: BuiltProject) -> None:
     raw = build_image(seed=3, code_size=20_000)
     (project.folder / "old.bin").write_bytes(raw)

@@ -51,4 +51,6 @@ def dial(address: str, port: int, timeout: float) -> Socket | str:
         connection = socket.create_connection((address, port), timeout)
     except OSError as error:
         return error.strerror or str(error) or type(error).__name__
+    except UnicodeError:  # a part of the name is empty or too long
+        return "no host can have this name"
     return Socket(connection, timeout)
